@@ -1,0 +1,147 @@
+// Package feishu is a stand-in for the Feishu open platform: tenant tokens, app
+// messages, custom bots, their limits and their error codes, as a plain HTTP
+// handler that the official SDK talks to by base URL alone. It keeps the chats
+// in memory (optionally in a snapshot file), shows them on a page, and plays
+// scripted faults.
+//
+// It promises to refuse what Feishu refuses with the code Feishu uses, and to
+// accept nothing that Feishu would not. What only a live tenant could tell is
+// marked (unverified) where it is decided.
+//
+// API facts: https://open.feishu.cn/document/server-docs/im-v1/message/create
+package feishu
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/fleetwatch/fleetwatch/internal/sandbox/feishu/card"
+	"github.com/gorilla/mux"
+)
+
+// Options configures a Server. The zero value is a server without limits,
+// without a snapshot, that accepts any app and any bot.
+type Options struct {
+	// Apps maps app id to app secret. Empty accepts every non-empty pair.
+	Apps map[string]string
+	// Bots maps the token of a custom bot (last part of its hook URL) to its settings.
+	Bots map[string]Bot
+	// KnownBotsOnly refuses bot tokens that are not in Bots with 19001; otherwise
+	// an unknown token becomes a bot without secret and keyword on first use.
+	KnownBotsOnly bool
+	// Names gives receive ids (ou_..., oc_...) a name for people.
+	Names map[string]string
+	// Limits are the send limits; see PublishedLimits. A zero limit is no limit.
+	Limits Limits
+	// SnapshotPath is a file that keeps chats and uuid memory over a restart.
+	SnapshotPath string
+	// MaxMessages bounds memory: beyond it the oldest messages are forgotten.
+	// Zero means 20,000.
+	MaxMessages int
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Log receives what the stand-in itself has to say; nil discards it.
+	Log *slog.Logger
+}
+
+// Bot configures one custom bot.
+type Bot struct {
+	Name    string
+	Secret  string // sign is required and checked when set
+	Keyword string // must appear in the message when set
+}
+
+// Server is the stand-in. Close it to write the last snapshot and to let go of
+// requests that a fault keeps hanging.
+type Server struct {
+	opts    Options
+	now     func() time.Time
+	log     *slog.Logger
+	router  *mux.Router
+	checker *card.Checker
+	store   *store
+	tokens  *tokens
+	limiter *limiter
+	faults  *faults
+	journal *journal
+	saver   *saver
+
+	closing   chan struct{}
+	closeOnce sync.Once
+}
+
+// New returns a server with what its snapshot holds. It fails when the snapshot
+// file cannot be read.
+func New(opts Options) (*Server, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.MaxMessages == 0 {
+		opts.MaxMessages = 20000
+	}
+	s := &Server{
+		opts: opts, now: opts.Now, log: opts.Log,
+		checker: card.NewChecker(),
+		store:   newStore(opts.MaxMessages),
+		tokens:  newTokens(),
+		limiter: newLimiter(),
+		faults:  &faults{},
+		journal: &journal{},
+		closing: make(chan struct{}),
+	}
+	if opts.SnapshotPath != "" {
+		saver, err := newSaver(opts.SnapshotPath, s.store, opts.Log)
+		if err != nil {
+			return nil, err
+		}
+		s.saver = saver
+	}
+	if err := s.routes(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// ServeHTTP answers the open platform's API, the control API and the page.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.router.ServeHTTP(w, r) }
+
+// Close ends hanging requests and streams and writes the last snapshot.
+func (s *Server) Close() error {
+	s.closeOnce.Do(func() { close(s.closing) })
+	if s.saver == nil {
+		return nil
+	}
+	return s.saver.close()
+}
+
+func (s *Server) routes() error {
+	s.router = mux.NewRouter()
+	api := s.router.PathPrefix("/open-apis").Subrouter()
+	api.Handle("/auth/v3/tenant_access_token/internal", s.endpoint(OpToken, s.issueToken)).Methods(http.MethodPost)
+	api.Handle("/im/v1/messages", s.endpoint(OpCreate, s.withToken(s.create))).Methods(http.MethodPost)
+	api.Handle("/im/v1/messages", s.endpoint(OpList, s.withToken(s.list))).Methods(http.MethodGet)
+	api.Handle("/im/v1/messages/{message_id}", s.endpoint(OpPatch, s.withToken(s.patch))).Methods(http.MethodPatch)
+	api.Handle("/im/v1/messages/{message_id}", s.endpoint(OpRecall, s.withToken(s.recall))).Methods(http.MethodDelete)
+	api.Handle("/im/v1/messages/{message_id}/reply", s.endpoint(OpReply, s.withToken(s.reply))).Methods(http.MethodPost)
+	api.Handle("/im/v1/messages/{message_id}/urgent_{channel:app|sms|phone}", s.endpoint(OpUrgent, s.withToken(s.urgent))).Methods(http.MethodPatch)
+	api.Handle("/bot/v2/hook/{token}", s.endpoint(OpBot, s.bot)).Methods(http.MethodPost)
+	api.NotFoundHandler = s.endpoint(OpOther, func(*call) answer {
+		return answer{status: http.StatusNotFound, code: 99991000, msg: "this stand-in does not know the endpoint"}
+	})
+	s.controlRoutes()
+	return nil
+}
+
+// hang waits until the client has gone or the server closes.
+func (s *Server) hang(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-s.closing:
+	}
+}
