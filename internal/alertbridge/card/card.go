@@ -66,12 +66,11 @@ type Alert struct {
 	GeneratorURL string            `json:"generator_url,omitempty"`
 	Status       Status            `json:"status"`
 	StartsAt     time.Time         `json:"starts_at"`
-	EndsAt       time.Time         `json:"ends_at,omitzero"`    // zero while firing
-	Doubtful     bool              `json:"doubtful,omitempty"`  // the end looks older than the firing
-	Mute         *Mute             `json:"mute,omitempty"`      // nil while notified normally
-	Listed       bool              `json:"listed,omitempty"`    // Alertmanager's API has listed it
-	ListedEnd    time.Time         `json:"listed_end,omitzero"` // endsAt in the last listing
-	HeardAt      time.Time         `json:"heard_at"`            // last notification that named it
+	EndsAt       time.Time         `json:"ends_at,omitzero"`   // zero while firing
+	Doubtful     bool              `json:"doubtful,omitempty"` // the end looks older than the firing
+	Mute         *Mute             `json:"mute,omitempty"`     // nil while notified normally
+	Listed       bool              `json:"listed,omitempty"`   // Alertmanager's API has listed it
+	HeardAt      time.Time         `json:"heard_at"`           // last notification that named it
 }
 
 // Severity is the alert's severity label.

@@ -77,7 +77,7 @@ func listing(seconds int, fingerprints ...string) card.Snapshot {
 		Evidence: card.Evidence{Required: true, LastHeard: at(seconds), FreshSince: at(-3600), MaxAge: 2 * time.Minute},
 	}
 	for _, f := range fingerprints {
-		s.Alerts[f] = card.Listing{EndsAt: at(seconds + 240)}
+		s.Alerts[f] = card.Listing{}
 	}
 	return s
 }
@@ -94,7 +94,7 @@ func unreachable(s card.Snapshot) card.Snapshot {
 
 func TestLife(t *testing.T) {
 	muted := listing(20, "x")
-	muted.Alerts["x"] = card.Listing{EndsAt: at(260), SilencedBy: []string{"s1"}}
+	muted.Alerts["x"] = card.Listing{SilencedBy: []string{"s1"}}
 	muted.Silences = map[string]card.Silence{"s1": {Until: at(3600), By: "ana"}}
 	restarted := listing(20)
 	restarted.Settled = false

@@ -4,7 +4,6 @@ import "time"
 
 // Listing is one alert in Alertmanager's API.
 type Listing struct {
-	EndsAt     time.Time
 	SilencedBy []string
 	Inhibited  bool
 }
@@ -70,7 +69,7 @@ func (c *Card) judgeListed(a *Alert, l Listing, s Snapshot) {
 	if a.Status != Firing {
 		c.refire(a, a.StartsAt)
 	}
-	a.Listed, a.ListedEnd = true, l.EndsAt
+	a.Listed = true
 	a.Mute = nil
 	if len(l.SilencedBy) == 0 && !l.Inhibited {
 		return
@@ -93,9 +92,6 @@ func (c *Card) judgeAbsent(a *Alert, s Snapshot) {
 			return
 		}
 		a.EndsAt = s.Began
-		if a.Listed && !a.ListedEnd.IsZero() && a.ListedEnd.Before(a.EndsAt) {
-			a.EndsAt = a.ListedEnd // it ran out: nobody said that it was over
-		}
 		a.conclude(s)
 	case Contested:
 		switch {
