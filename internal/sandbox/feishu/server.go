@@ -15,10 +15,12 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/sandbox/feishu/card"
+	"github.com/fleetwatch/fleetwatch/internal/webui"
 	"github.com/gorilla/mux"
 )
 
@@ -61,6 +63,8 @@ type Server struct {
 	now     func() time.Time
 	log     *slog.Logger
 	router  *mux.Router
+	root    http.Handler // router behind webui's guard, for all but the API
+	ui      *webui.UI
 	checker *card.Checker
 	store   *store
 	tokens  *tokens
@@ -95,6 +99,12 @@ func New(opts Options) (*Server, error) {
 		journal: &journal{},
 		closing: make(chan struct{}),
 	}
+	ui, err := newUI()
+	if err != nil {
+		return nil, err
+	}
+	s.ui = ui
+	s.routes()
 	if opts.SnapshotPath != "" {
 		saver, err := newSaver(opts.SnapshotPath, s.store, opts.Log)
 		if err != nil {
@@ -102,14 +112,17 @@ func New(opts Options) (*Server, error) {
 		}
 		s.saver = saver
 	}
-	if err := s.routes(); err != nil {
-		return nil, err
-	}
 	return s, nil
 }
 
 // ServeHTTP answers the open platform's API, the control API and the page.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.router.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/open-apis/") {
+		s.router.ServeHTTP(w, r)
+		return
+	}
+	s.root.ServeHTTP(w, r)
+}
 
 // Close ends hanging requests and streams and writes the last snapshot.
 func (s *Server) Close() error {
@@ -120,7 +133,7 @@ func (s *Server) Close() error {
 	return s.saver.close()
 }
 
-func (s *Server) routes() error {
+func (s *Server) routes() {
 	s.router = mux.NewRouter()
 	api := s.router.PathPrefix("/open-apis").Subrouter()
 	api.Handle("/auth/v3/tenant_access_token/internal", s.endpoint(OpToken, s.issueToken)).Methods(http.MethodPost)
@@ -135,7 +148,8 @@ func (s *Server) routes() error {
 		return answer{status: http.StatusNotFound, code: 99991000, msg: "this stand-in does not know the endpoint"}
 	})
 	s.controlRoutes()
-	return nil
+	s.pageRoutes()
+	s.root = webui.Guard(s.router)
 }
 
 // hang waits until the client has gone or the server closes.

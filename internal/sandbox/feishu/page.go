@@ -1,0 +1,165 @@
+package feishu
+
+import (
+	"embed"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fleetwatch/fleetwatch/internal/sandbox/feishu/card"
+	"github.com/fleetwatch/fleetwatch/internal/webui"
+)
+
+//go:embed pages
+var pages embed.FS
+
+// shownMessages bounds the page; the API has everything.
+const shownMessages = 100
+
+// pageGap is the shortest time between two updates of an open page.
+const pageGap = 150 * time.Millisecond
+
+// chatsView is what the page shows.
+type chatsView struct {
+	Chats    []chatView
+	Selected string // chat id, "" for all
+	Messages []messageView
+	Hidden   int // older messages that are left out
+	Colours  []colourCount
+	Counts   Counts
+	Faults   []Fault
+}
+
+type chatView struct {
+	Chat
+	Count int
+	Last  Revision
+}
+
+type messageView struct {
+	Message
+	In     Chat
+	Card   card.Card
+	IsCard bool
+	Older  []Revision // earlier states, newest first
+	Thread []messageView
+	Rev    string // changes with everything that is shown
+}
+
+type colourCount struct {
+	Template string
+	Count    int
+}
+
+func newUI() (*webui.UI, error) {
+	folder, err := fs.Sub(pages, "pages")
+	if err != nil {
+		return nil, fmt.Errorf("opening pages: %w", err)
+	}
+	return webui.New(webui.Program{Name: "Feishu sandbox", Funcs: template.FuncMap{"tone": tone}}, folder)
+}
+
+// tone maps the colours of the card language to the classes of the stylesheet.
+func tone(colour string) string {
+	colour, _, _ = strings.Cut(colour, "-")
+	switch colour {
+	case "red", "carmine":
+		return "red"
+	case "green", "turquoise", "lime":
+		return "green"
+	case "yellow", "orange":
+		return "amber"
+	case "blue", "wathet", "indigo":
+		return "blue"
+	case "purple", "violet":
+		return "violet"
+	case "grey":
+		return "grey"
+	}
+	return "plain"
+}
+
+func (s *Server) pageRoutes() {
+	s.router.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.showError(w, s.ui.Render(w, r, "chats.html", s.chats(r.URL.Query().Get("chat"))))
+	}).Methods(http.MethodGet)
+	s.router.HandleFunc("/fragment", func(w http.ResponseWriter, r *http.Request) {
+		s.showError(w, s.ui.Fragment(w, r, "chats.html", "chats", s.chats(r.URL.Query().Get("chat"))))
+	}).Methods(http.MethodGet)
+	s.router.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
+		webui.Live(w, r, s.closing, pageGap, func() <-chan struct{} {
+			_, changed := s.store.watch()
+			return changed
+		})
+	}).Methods(http.MethodGet)
+	s.router.PathPrefix("/assets/").Handler(s.ui).Methods(http.MethodGet)
+}
+
+func (s *Server) showError(w http.ResponseWriter, err error) {
+	if err == nil {
+		return
+	}
+	s.log.Error("showing the page failed", "error", err)
+	w.WriteHeader(http.StatusInternalServerError)
+}
+
+func (s *Server) chats(selected string) chatsView {
+	snapshot := s.Snapshot()
+	v := chatsView{Counts: s.Counts(), Faults: s.Faults(), Selected: selected}
+	byID, colours := map[string]int{}, map[string]int{}
+	for i, c := range snapshot.Chats {
+		byID[c.ID] = i
+		v.Chats = append(v.Chats, chatView{Chat: c})
+	}
+	at := map[string]int{}
+	for _, m := range snapshot.Messages {
+		chat := &v.Chats[byID[m.Chat]]
+		chat.Count++
+		chat.Last = m.Now()
+		if selected != "" && m.Chat != selected {
+			continue
+		}
+		shown := s.view(m, chat.Chat)
+		if i, ok := at[m.Parent]; ok {
+			v.Messages[i].Thread = append(v.Messages[i].Thread, shown)
+			v.Messages[i].Rev += "+" + shown.Rev
+			continue
+		}
+		if m.Now().Type == "interactive" && !m.Recalled {
+			colours[m.Now().Template]++
+		}
+		at[m.ID] = len(v.Messages)
+		v.Messages = append(v.Messages, shown)
+	}
+	for _, template := range card.Templates() {
+		if colours[template] > 0 {
+			v.Colours = append(v.Colours, colourCount{template, colours[template]})
+		}
+	}
+	slices.Reverse(v.Messages) // newest on top
+	if extra := len(v.Messages) - shownMessages; extra > 0 {
+		v.Messages, v.Hidden = v.Messages[:shownMessages], extra
+	}
+	return v
+}
+
+func (s *Server) view(m Message, in Chat) messageView {
+	v := messageView{Message: m, In: in, IsCard: m.Now().Type == "interactive",
+		Rev: fmt.Sprintf("%d.%d.%t", m.RevisionCount, len(m.Urgents), m.Recalled)}
+	for _, r := range slices.Backward(m.Revisions[:len(m.Revisions)-1]) {
+		v.Older = append(v.Older, r)
+	}
+	if !v.IsCard {
+		return v
+	}
+	parsed, err := card.Parse([]byte(m.Now().Content))
+	if err != nil {
+		s.log.Error("reading a stored card failed", "error", err)
+	}
+	v.Card = parsed
+	return v
+}
