@@ -37,7 +37,9 @@ type Program struct {
 	// HealthURL returns where /health of this configuration answers.
 	HealthURL func(Env) (string, error)
 	Grace     time.Duration // for draining on SIGTERM
-	Commands  []Command     // beside serve, check-config and healthcheck
+	// Flags registers flags of the program's own that every command knows.
+	Flags    func(*flag.FlagSet)
+	Commands []Command // beside serve, check-config and healthcheck
 }
 
 // Command is a subcommand.
@@ -124,6 +126,7 @@ func (p Program) run(ctx context.Context, args []string, env Env) error {
 	top := flag.NewFlagSet(p.Name, flag.ContinueOnError)
 	top.SetOutput(io.Discard)
 	g.register(top, p.Name)
+	p.ownFlags(top)
 	if err := top.Parse(args); errors.Is(err, flag.ErrHelp) {
 		p.usage(env.Stdout, top)
 		return err
@@ -148,6 +151,7 @@ func (p Program) runCommand(ctx context.Context, c Command, g *global, args []st
 	set := flag.NewFlagSet(p.Name+" "+c.Name, flag.ContinueOnError)
 	set.SetOutput(io.Discard)
 	g.register(set, p.Name)
+	p.ownFlags(set)
 	run := c.Setup(set)
 	var err error
 	env.Args, err = interleaved(set, args)
@@ -171,6 +175,12 @@ func (p Program) runCommand(ctx context.Context, c Command, g *global, args []st
 		return err
 	}
 	return run(ctx, env)
+}
+
+func (p Program) ownFlags(set *flag.FlagSet) {
+	if p.Flags != nil {
+		p.Flags(set)
+	}
 }
 
 // findConfig returns the file given, or the first default that exists; "" where
