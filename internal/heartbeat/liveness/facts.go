@@ -10,35 +10,36 @@ import (
 // The zero time means "never". Facts is a value: its methods return the facts
 // as they are after one more thing was seen.
 type Facts struct {
-	FirstSeen time.Time // when the agent came into the roster
-	Paused    time.Time // zero while not paused
+	FirstSeen time.Time `json:"first_seen,omitzero"` // when the agent came into the roster
+	Paused    time.Time `json:"paused,omitzero"`     // zero while not paused
 
-	Beat        time.Time // last evidence of a beat
-	BeatByAgent bool      // that beat came from the agent itself, not from a run of ours
-	Sign        time.Time // last sign of life of any kind, failures included
-	Start       time.Time
-	Success     time.Time
-	Failure     time.Time
+	Beat        time.Time `json:"beat,omitzero"`          // last evidence of a beat
+	BeatByAgent bool      `json:"beat_by_agent,omitzero"` // that beat came from the agent itself, not from a run of ours
+	Sign        time.Time `json:"sign,omitzero"`          // last sign of life of any kind, failures included
+	Start       time.Time `json:"start,omitzero"`
+	Success     time.Time `json:"success,omitzero"`
+	Failure     time.Time `json:"failure,omitzero"`
 	// FailureReason is failed or timeout; the failure counts until a beat.
-	FailureReason beat.Reason
+	FailureReason beat.Reason `json:"failure_reason,omitzero"`
 
-	Run        time.Time // end of the last run
-	RunOutcome beat.Outcome
+	Run        time.Time    `json:"run,omitzero"` // end of the last run
+	RunOutcome beat.Outcome `json:"run_outcome,omitzero"`
 	// ProbeNegative is when the agent's probe last said, with certainty, that
 	// it is gone; zero again as soon as anything shows life.
-	ProbeNegative time.Time
+	ProbeNegative time.Time `json:"probe_negative,omitzero"`
 
 	// OpenRun is the run that is open, "" if none or if the agent named none.
-	OpenRun string
+	OpenRun string `json:"open_run,omitzero"`
 	// OpenSince is the start of the earliest run not ended; a start that
 	// follows a start without an end does not move it.
-	OpenSince time.Time
+	OpenSince time.Time `json:"open_since,omitzero"`
 	// OpenDeadline is when that run must have ended; zero = no limit.
-	OpenDeadline time.Time
+	OpenDeadline time.Time `json:"open_deadline,omitzero"`
 
 	// OffFrom and OffTo bound heartbeat's own last absence: nothing could be
 	// seen in between.
-	OffFrom, OffTo time.Time
+	OffFrom time.Time `json:"off_from,omitzero"`
+	OffTo   time.Time `json:"off_to,omitzero"`
 }
 
 // Kind is the kind of a ping. The set is closed.
@@ -129,12 +130,9 @@ func (f Facts) Ended(r Finished) Facts {
 		f.Failure, f.FailureReason = r.At, beat.ReasonTimeout
 	case beat.OutcomeUnverified, beat.OutcomeSkipped, beat.OutcomeInterrupted:
 	}
-	return f.ended(r.Run)
-}
-
-// Off returns the facts after an absence of heartbeat itself.
-func (f Facts) Off(from, to time.Time) Facts {
-	f.OffFrom, f.OffTo = from, to
+	if r.Run == f.OpenRun {
+		f = f.ended(r.Run)
+	}
 	return f
 }
 
@@ -148,7 +146,7 @@ func (f Facts) opened(run string, at, deadline time.Time) Facts {
 	return f
 }
 
-// ended closes the open run if it is the one named; a nameless end closes any.
+// ended closes the open run unless it is another one than the one named.
 func (f Facts) ended(run string) Facts {
 	if run == "" || f.OpenRun == "" || run == f.OpenRun {
 		f.OpenRun, f.OpenSince, f.OpenDeadline = "", time.Time{}, time.Time{}

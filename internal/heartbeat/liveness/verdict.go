@@ -75,6 +75,16 @@ func (r Rule) Judge(f Facts, now time.Time) Verdict {
 	return Verdict{beat.StateUnknown, beat.ReasonWasOff, v.Due}
 }
 
+// Off returns the facts after an absence of heartbeat itself. Absences with
+// nothing heard in between count as one.
+func (r Rule) Off(f Facts, from, to time.Time) Facts {
+	if r.Judge(f, from).Reason != beat.ReasonWasOff {
+		f.OffFrom = from
+	}
+	f.OffTo = to
+	return f
+}
+
 func silence(reason beat.Reason) bool {
 	return reason == beat.ReasonMissed || reason == beat.ReasonTimeout
 }

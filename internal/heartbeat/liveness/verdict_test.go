@@ -57,7 +57,7 @@ func gone(minute float64) func(Facts) Facts {
 }
 
 func off(from, to float64) func(Facts) Facts {
-	return func(f Facts) Facts { return f.Off(at(from), at(to)) }
+	return func(f Facts) Facts { return rule(true).Off(f, at(from), at(to)) }
 }
 
 func paused(minute float64) func(Facts) Facts {
@@ -121,6 +121,8 @@ func TestVerdict(t *testing.T) {
 		{"down before stays down", true, story{ping(PingSuccess, 0), off(20, 60)}, 61, beat.StateDown, beat.ReasonMissed},
 		{"failed before stays down", true, story{ping(PingFail, 0), off(5, 60)}, 61, beat.StateDown, beat.ReasonFailed},
 		{"heard after, then silent", true, story{ping(PingSuccess, 0), off(5, 60), ping(PingSuccess, 61)}, 76.1, beat.StateDown, beat.ReasonMissed},
+		{"off again before anything could be heard", true, story{ping(PingSuccess, 0), off(5, 60), off(61, 62)}, 63, beat.StateUnknown, beat.ReasonWasOff},
+		{"an idle run of ours does not end the agent's own run", true, story{ping(PingSuccess, 0), ping(PingStart, 2), ended(beat.OutcomeIdle, 5)}, 10.1, beat.StateDown, beat.ReasonTimeout},
 		{"end of a started run may have been lost", true, story{ping(PingSuccess, 0), ping(PingStart, 4), off(5, 14)}, 14.5, beat.StateUnknown, beat.ReasonWasOff},
 	}
 	for _, test := range tests {
