@@ -84,7 +84,7 @@
     if (!state) return;
     state.hidden = false;
     state.dataset.state = on ? "on" : "off";
-    state.textContent = on ? state.dataset.on : state.dataset.off;
+    state.textContent = on ? state.dataset.textUp : state.dataset.textDown;
   };
 
   let busy = false, again = false;
