@@ -60,6 +60,8 @@ type Server struct {
 	served   chan error
 	mu       sync.Mutex
 	checks   []readyCheck
+
+	extraHealth func() map[string]any
 }
 
 // New makes a server with the shared routes. Nothing listens yet.

@@ -82,10 +82,18 @@ func methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 
 // health says that the process lives.
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
-	WriteJSON(w, http.StatusOK, map[string]any{
-		"status": "ok", "version": buildinfo.Get().Version, "uptime_seconds": int64(time.Since(s.started).Seconds()),
-	})
+	body := map[string]any{}
+	if s.extraHealth != nil {
+		body = s.extraHealth()
+	}
+	body["status"], body["version"] = "ok", buildinfo.Get().Version
+	body["uptime_seconds"] = int64(time.Since(s.started).Seconds())
+	WriteJSON(w, http.StatusOK, body)
 }
+
+// ExtendHealth adds what extra returns to the body of /health. It is called
+// before Start.
+func (s *Server) ExtendHealth(extra func() map[string]any) { s.extraHealth = extra }
 
 type readyCheck struct {
 	name string
