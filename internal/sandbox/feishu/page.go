@@ -1,6 +1,7 @@
 package feishu
 
 import (
+	"cmp"
 	"embed"
 	"fmt"
 	"html/template"
@@ -55,12 +56,14 @@ type colourCount struct {
 	Count    int
 }
 
-func newUI() (*webui.UI, error) {
+// newUI reads the pages; name turns a receive id into a person's name.
+func newUI(name func(string) string) (*webui.UI, error) {
 	folder, err := fs.Sub(pages, "pages")
 	if err != nil {
 		return nil, fmt.Errorf("opening pages: %w", err)
 	}
-	return webui.New(webui.Program{Name: "Feishu sandbox", Funcs: template.FuncMap{"tone": tone}}, folder)
+	return webui.New(webui.Program{Name: "Feishu sandbox", Funcs: template.FuncMap{"tone": tone,
+		"person": func(id string) string { return "@" + name(strings.TrimPrefix(id, "@")) }}}, folder)
 }
 
 // tone maps the colours of the card language to the classes of the stylesheet.
@@ -81,6 +84,15 @@ func tone(colour string) string {
 		return "grey"
 	}
 	return "plain"
+}
+
+// urgency orders the header colours: what needs a person comes first.
+func urgency(template string) int {
+	order := []string{"red", "orange", "yellow", "blue", "grey", "green"}
+	if i := slices.Index(order, template); i >= 0 {
+		return i
+	}
+	return len(order)
 }
 
 func (s *Server) pageRoutes() {
@@ -135,11 +147,12 @@ func (s *Server) chats(selected string) chatsView {
 		at[m.ID] = len(v.Messages)
 		v.Messages = append(v.Messages, shown)
 	}
-	for _, template := range card.Templates() {
-		if colours[template] > 0 {
-			v.Colours = append(v.Colours, colourCount{template, colours[template]})
-		}
+	for colour, count := range colours {
+		v.Colours = append(v.Colours, colourCount{colour, count})
 	}
+	slices.SortFunc(v.Colours, func(a, b colourCount) int {
+		return cmp.Or(urgency(a.Template)-urgency(b.Template), strings.Compare(a.Template, b.Template))
+	})
 	slices.Reverse(v.Messages) // newest on top
 	if extra := len(v.Messages) - shownMessages; extra > 0 {
 		v.Messages, v.Hidden = v.Messages[:shownMessages], extra

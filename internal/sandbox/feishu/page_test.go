@@ -71,7 +71,7 @@ func pageFixture(t *testing.T) *fixture {
 func TestPageInChromium(t *testing.T) {
 	f := pageFixture(t)
 	dead, unknown, fixed := f.story(t)
-	ctx := browsertest.Open(t, browsertest.Desktop())
+	ctx := browsertest.Open(t, browsertest.View{Width: 1280, Height: 1760}) // tall enough for all three
 	err := chromedp.Do(ctx, chromedp.Navigate(f.url+"/"),
 		chromedp.WaitVisible(chromedp.CSS(`[data-card="`+dead+`"][data-template="red"]`)),
 		chromedp.WaitVisible(chromedp.CSS(`[data-card="`+unknown+`"][data-template="grey"]`)),
@@ -85,6 +85,9 @@ func TestPageInChromium(t *testing.T) {
 	}
 	if cards := look(t, ctx, chromedp.Evaluate[int](`document.querySelectorAll("[data-card]").length`)); cards != 3 {
 		t.Errorf("%d cards, want 3", cards)
+	}
+	if text := look(t, ctx, chromedp.Text(chromedp.CSS(`[data-card="`+dead+`"]`))); !strings.Contains(text, "@值班工程师") {
+		t.Errorf("the mention has no name: %q", text)
 	}
 	bar := look(t, ctx, chromedp.Evaluate[string](`getComputedStyle(document.querySelector('[data-card="`+dead+`"] header')).backgroundImage`))
 	if !strings.Contains(bar, "gradient") {

@@ -99,7 +99,7 @@ func New(opts Options) (*Server, error) {
 		journal: &journal{},
 		closing: make(chan struct{}),
 	}
-	ui, err := newUI()
+	ui, err := newUI(s.name)
 	if err != nil {
 		return nil, err
 	}
