@@ -111,6 +111,11 @@ type Card struct {
 // Closed reports whether the generation has ended.
 func (c *Card) Closed() bool { return !c.ClosedAt.IsZero() }
 
+// Waiting reports whether any alert waits for a judgement.
+func (c *Card) Waiting() bool {
+	return slices.ContainsFunc(c.Alerts, func(a Alert) bool { return a.Status == Ended || a.Status == Contested })
+}
+
 // Severity is the highest severity of the alerts that are live, or of all of
 // them where none is.
 func (c *Card) Severity() string {

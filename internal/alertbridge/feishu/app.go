@@ -165,9 +165,9 @@ func holding(messages []*larkim.Message, mark string) string {
 	return ""
 }
 
-// Check gets a token, which proves address, id and secret.
-func (c *Client) Check(ctx context.Context) error {
-	_, err := c.tokens.get(ctx)
+// Probe asks Feishu for a token, which proves address, id and secret.
+func (c *Client) Probe(ctx context.Context) error {
+	_, _, err := c.tokens.fetch(ctx)
 	return err
 }
 

@@ -152,7 +152,7 @@ func acceptNew(ctx context.Context, tx *sql.Tx, in Intake, receiver, key string,
 	}
 	out.Opened++
 	out.Changed++
-	out.Waiting = out.Waiting || c.State == card.StateSettling
+	out.Waiting = out.Waiting || c.Waiting()
 	return nil
 }
 
@@ -171,15 +171,8 @@ func acceptKnown(ctx context.Context, tx *sql.Tx, c *card.Card, n card.Notice, o
 	if changed {
 		out.Changed++
 	}
-	out.Waiting = out.Waiting || waiting(c)
+	out.Waiting = out.Waiting || c.Waiting()
 	return updateCard(ctx, tx, c, changed)
-}
-
-// waiting reports whether any alert of the card waits for a judgement.
-func waiting(c *card.Card) bool {
-	return slices.ContainsFunc(c.Alerts, func(a card.Alert) bool {
-		return a.Status == card.Ended || a.Status == card.Contested
-	})
 }
 
 func insertCard(ctx context.Context, tx *sql.Tx, c *card.Card) error {
@@ -188,9 +181,9 @@ func insertCard(ctx context.Context, tx *sql.Tx, c *card.Card) error {
 		return fmt.Errorf("encoding a card: %w", err)
 	}
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO cards (id, receiver, group_key, generation, state, rank, revision, changed_at, closed_at, body)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		c.ID, c.Receiver, c.GroupKey, c.Generation, c.State, card.Rank(c.Severity()), c.Revision, millis(c.ChangedAt), nullMillis(c.ClosedAt), string(body))
+		INSERT INTO cards (id, receiver, group_key, generation, state, rank, revision, waiting, changed_at, closed_at, body)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		c.ID, c.Receiver, c.GroupKey, c.Generation, c.State, card.Rank(c.Severity()), c.Revision, c.Waiting(), millis(c.ChangedAt), nullMillis(c.ClosedAt), string(body))
 	return err
 }
 
@@ -202,8 +195,8 @@ func updateCard(ctx context.Context, tx *sql.Tx, c *card.Card, changed bool) err
 		return fmt.Errorf("encoding a card: %w", err)
 	}
 	rank := card.Rank(c.Severity())
-	_, err = tx.ExecContext(ctx, `UPDATE cards SET state = ?, rank = ?, revision = ?, changed_at = ?, closed_at = ?, body = ? WHERE id = ?`,
-		c.State, rank, c.Revision, millis(c.ChangedAt), nullMillis(c.ClosedAt), string(body), c.ID)
+	_, err = tx.ExecContext(ctx, `UPDATE cards SET state = ?, rank = ?, revision = ?, waiting = ?, changed_at = ?, closed_at = ?, body = ? WHERE id = ?`,
+		c.State, rank, c.Revision, c.Waiting(), millis(c.ChangedAt), nullMillis(c.ClosedAt), string(body), c.ID)
 	if err != nil || !changed {
 		return err
 	}

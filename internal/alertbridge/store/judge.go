@@ -16,11 +16,11 @@ import (
 const judgeChunk = 200
 
 // OpenCards returns the ids of open cards: all of them, or only those that wait
-// for nothing but a judgement.
-func (s *Store) OpenCards(ctx context.Context, settlingOnly bool) ([]string, error) {
+// for a judgement.
+func (s *Store) OpenCards(ctx context.Context, waitingOnly bool) ([]string, error) {
 	query := `SELECT id FROM cards WHERE closed_at IS NULL`
-	if settlingOnly {
-		query = `SELECT id FROM cards WHERE state = 'settling'`
+	if waitingOnly {
+		query = `SELECT id FROM cards WHERE waiting = 1 AND closed_at IS NULL`
 	}
 	rows, err := s.db.Read().QueryContext(ctx, query)
 	if err != nil {

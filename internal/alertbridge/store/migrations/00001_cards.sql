@@ -7,13 +7,14 @@ CREATE TABLE cards (
     state      TEXT NOT NULL,
     rank       INTEGER NOT NULL,    -- of the severity, 0 the most urgent
     revision   INTEGER NOT NULL,
+    waiting    INTEGER NOT NULL,    -- 1: an alert waits for a judgement
     changed_at INTEGER NOT NULL,    -- Unix milliseconds, as every time here
     closed_at  INTEGER,             -- NULL while open
     body       TEXT NOT NULL,       -- the card as JSON
     UNIQUE (receiver, group_key, generation)
 ) STRICT;
 CREATE UNIQUE INDEX cards_open ON cards (group_key, receiver) WHERE closed_at IS NULL;
-CREATE INDEX cards_settling ON cards (id) WHERE state = 'settling';
+CREATE INDEX cards_waiting ON cards (id) WHERE waiting = 1 AND closed_at IS NULL;
 CREATE INDEX cards_closed ON cards (closed_at) WHERE closed_at IS NOT NULL;
 CREATE INDEX cards_changed ON cards (changed_at);
 

@@ -1,0 +1,70 @@
+package alertbridge
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/deliver"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/feishu"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/reconcile"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/render"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/route"
+)
+
+// assembly is a configuration made ready for use. A reload makes a whole new
+// one before anything of the old is touched.
+type assembly struct {
+	config  *Config
+	table   *route.Table
+	deliver *deliver.Config
+}
+
+// assemble makes everything that can fail fail before it is used.
+func assemble(c *Config, log *slog.Logger) (*assembly, error) {
+	table, problems := c.table()
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("%s: %s", problems[0].Path, problems[0].Message)
+	}
+	renderer, err := c.renderer()
+	if err != nil {
+		return nil, err
+	}
+	d := &deliver.Config{
+		Receivers: map[string]deliver.Receiver{}, Renderer: renderer, Timeout: c.Feishu.Timeout, MaxAge: c.Limits.MaxAge,
+	}
+	if c.hasApp() {
+		d.Client = feishu.NewClient(feishu.AppOptions{ID: c.Feishu.AppID, Secret: c.Feishu.AppSecret, BaseURL: c.baseURL(), Timeout: c.Feishu.Timeout, Log: log})
+	}
+	for _, r := range c.Receivers {
+		d.Receivers[r.Name] = c.receiver(r)
+	}
+	return &assembly{config: c, table: table, deliver: d}, nil
+}
+
+func (c *Config) renderer() (*render.Renderer, error) {
+	return render.New(render.Options{
+		Language: c.Display.Language, Location: c.location(), TitlePrefix: c.Display.TitlePrefix,
+		Grafana: c.Links.Grafana, Dashboard: c.Links.Dashboard, Runbooks: c.Links.Runbooks,
+	})
+}
+
+func (c *Config) receiver(r ReceiverConfig) deliver.Receiver {
+	out := deliver.Receiver{Name: r.Name, Mention: r.Mention, Failover: r.Deliver == deliverFailover, FailoverAfter: r.FailoverAfter}
+	if c.hasApp() && r.App.ReceiveID != "" {
+		out.App = &feishu.Address{Type: r.App.ReceiveIDType, ID: r.App.ReceiveID}
+	}
+	if r.Webhook.URL.IsSet() {
+		out.Bot = feishu.NewBot(feishu.BotOptions{URL: r.Webhook.URL, Secret: r.Webhook.Secret, Timeout: c.Feishu.Timeout})
+		out.Keyword = r.Webhook.Keyword
+		sum := sha256.Sum256([]byte(r.Webhook.URL.Reveal()))
+		out.BotKey = hex.EncodeToString(sum[:8])
+	}
+	return out
+}
+
+func (c *Config) reconcile() reconcile.Options {
+	a := c.Alertmanager
+	return reconcile.Options{URL: a.URL, Every: a.ReconcileEvery, Timeout: c.Feishu.Timeout, Watchdog: a.Watchdog, MaxAge: a.WatchdogMaxAge, MinUptime: a.MinUptime}
+}

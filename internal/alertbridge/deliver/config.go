@@ -1,0 +1,90 @@
+// Package deliver brings cards to Feishu.
+//
+// Its queue is the store: whatever a card shows that a receiver has not seen is
+// pending, and is rendered from the card's present state when it is sent. So a
+// backlog is never longer than the number of cards. It promises that a card has
+// one call in flight per channel; that an operation is stored before it is
+// first sent and sent again with the same uuid; that Feishu's published limits
+// are kept; and that nothing is given up but with a dead letter.
+package deliver
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/feishu"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/render"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/store"
+)
+
+// Receiver is a named destination.
+type Receiver struct {
+	Name          string
+	App           *feishu.Address // nil: no app message
+	Bot           *feishu.Bot     // nil: no custom bot
+	BotKey        string          // equal for receivers that share a bot
+	Keyword       string          // of the bot
+	Mention       []string        // open ids
+	Failover      bool            // the bot only while the app fails
+	FailoverAfter time.Duration   // how long the app fails before that
+}
+
+// Channels are the receiver's ways in order of preference.
+func (r Receiver) Channels() store.Channels {
+	c := store.Channels{Failover: r.Failover}
+	if r.App != nil {
+		c.Ways = append(c.Ways, store.App)
+	}
+	if r.Bot != nil {
+		c.Ways = append(c.Ways, store.Webhook)
+	}
+	return c
+}
+
+// Config is what deliveries depend on and what a reload replaces as a whole.
+type Config struct {
+	Receivers map[string]Receiver
+	Client    *feishu.Client // nil: no app is configured
+	Renderer  *render.Renderer
+	Timeout   time.Duration // of one call
+	MaxAge    time.Duration // closed cards are given up after; 0 = never
+}
+
+// Channels are the ways of the receiver of that name; none if there is none.
+func (c *Config) Channels(receiver string) store.Channels { return c.Receivers[receiver].Channels() }
+
+// target is something that is limited or fails as a whole.
+type target struct {
+	key     string
+	windows []window
+}
+
+// targets are what a call on the channel counts against; the first is what
+// fails as a whole.
+func (r Receiver) targets(c store.Channel) []target {
+	if c == store.Webhook {
+		return []target{{"bot:" + r.BotKey, botLimits()}}
+	}
+	return []target{{"app", appLimits()}, {"to:" + r.App.Type + ":" + r.App.ID, recipientLimits()}}
+}
+
+// lane is one receiver's channel.
+type lane struct {
+	receiver Receiver
+	channel  store.Channel
+}
+
+// lanes lists all lanes by name.
+func (c *Config) lanes() map[string]lane {
+	out := map[string]lane{}
+	for _, name := range c.Names() {
+		for _, way := range c.Receivers[name].Channels().Ways {
+			out[store.Lane(name, way)] = lane{c.Receivers[name], way}
+		}
+	}
+	return out
+}
+
+// Names are the receivers' names in order.
+func (c *Config) Names() []string { return slices.Sorted(maps.Keys(c.Receivers)) }

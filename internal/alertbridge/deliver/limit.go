@@ -1,0 +1,153 @@
+package deliver
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// window is how many calls a target takes in a span of time.
+type window struct {
+	span time.Duration
+	most int
+}
+
+// slack widens every window, since calls arrive closer together than they were
+// sent.
+const slack = 100 * time.Millisecond
+
+// Published limits, each with some room left for what else uses the same app or
+// chat. https://open.feishu.cn/document/server-docs/im-v1/message/create
+func appLimits() []window {
+	return []window{{time.Second, 45}, {time.Minute, 950}}
+}
+
+func recipientLimits() []window { return []window{{time.Second, 5}} }
+
+func botLimits() []window { return []window{{time.Second, 5}, {time.Minute, 95}} }
+
+// Backoff bounds, and how many failures in a row close a target for all.
+const (
+	firstBackoff   = time.Second
+	longestBackoff = 5 * time.Minute
+	breakAfter     = 3
+	longestBreak   = 30 * time.Second
+)
+
+// backoff is full jitter: any time up to a bound that doubles with each failure.
+func backoff(failures int, longest time.Duration) time.Duration {
+	bound := longest
+	if shift := max(failures-1, 0); shift < 20 {
+		bound = min(firstBackoff<<shift, longest)
+	}
+	return time.Duration(rand.Int64N(int64(bound)) + 1) //nolint:gosec // spreads retries, guards nothing
+}
+
+// gates hold what is known of each target: how much it may be sent, until when
+// it is to be left alone, and whether it fails.
+type gates struct {
+	mu    sync.Mutex
+	gates map[string]*gate
+}
+
+type gate struct {
+	windows  []window
+	calls    []time.Time
+	until    time.Time
+	failures int
+}
+
+func newGates() *gates { return &gates{gates: map[string]*gate{}} }
+
+func (g *gates) get(t target) *gate {
+	if g.gates[t.key] == nil {
+		g.gates[t.key] = &gate{}
+	}
+	g.gates[t.key].windows = t.windows
+	return g.gates[t.key]
+}
+
+// take counts a call against all the targets, or none of them where one has to
+// be left alone; then it returns until when.
+func (g *gates) take(targets []target, now time.Time) (until time.Time, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, t := range targets {
+		if at := g.get(t).free(now); at.After(now) && at.After(until) {
+			until = at
+		}
+	}
+	if !until.IsZero() {
+		return until, false
+	}
+	for _, t := range targets {
+		x := g.get(t)
+		x.calls = append(x.calls, now)
+	}
+	return time.Time{}, true
+}
+
+// blocked returns until when any of the targets is to be left alone; zero for
+// not at all.
+func (g *gates) blocked(targets []target, now time.Time) (until time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, t := range targets {
+		if at := g.get(t).free(now); at.After(now) && at.After(until) {
+			until = at
+		}
+	}
+	return until
+}
+
+// free returns when the gate lets the next call pass, now at the earliest.
+func (x *gate) free(now time.Time) time.Time {
+	at, longest := now, time.Duration(0)
+	if x.until.After(at) {
+		at = x.until
+	}
+	for _, w := range x.windows {
+		longest = max(longest, w.span+slack)
+		if len(x.calls) >= w.most {
+			if opens := x.calls[len(x.calls)-w.most].Add(w.span + slack); opens.After(at) {
+				at = opens
+			}
+		}
+	}
+	for len(x.calls) > 0 && now.Sub(x.calls[0]) > longest {
+		x.calls = x.calls[1:]
+	}
+	return at
+}
+
+// hold leaves a target alone until a moment.
+func (g *gates) hold(t target, until time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if x := g.get(t); until.After(x.until) {
+		x.until = until
+	}
+}
+
+// fail notes that the target did not answer; after some of these in a row it is
+// left alone for a while, so that many waiting cards make few tries.
+func (g *gates) fail(t target, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	x := g.get(t)
+	x.failures++
+	if x.failures >= breakAfter {
+		x.until = now.Add(backoff(x.failures-breakAfter+2, longestBreak))
+	}
+}
+
+// answer notes that the target answers, and reports whether it had been left
+// alone for not answering.
+func (g *gates) answer(t target) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	x := g.get(t)
+	broken := x.failures >= breakAfter
+	x.failures = 0
+	return broken
+}

@@ -1,0 +1,278 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/feishu"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/render"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/store"
+)
+
+// Kinds of operations.
+const (
+	kindCreate = "create"
+	kindPatch  = "patch"
+	kindReply  = "reply"
+	kindBot    = "bot"
+)
+
+// How long Feishu keeps things, less a margin.
+const (
+	uuidLife    = 55 * time.Minute            // a repeated uuid makes no second message
+	messageLife = 14*24*time.Hour - time.Hour // a message can be changed
+)
+
+// delivery is one step of one leg: at most one call.
+type delivery struct {
+	*Dispatcher
+	config   *Config
+	receiver Receiver
+	card     *card.Card
+	leg      store.Leg
+	now      time.Time
+}
+
+// step loads the present state and does the next thing that the leg needs.
+func (d *Dispatcher) step(ctx context.Context, leg store.Leg) {
+	c, err := d.store.Card(ctx, leg.CardID)
+	if err != nil {
+		d.postpone(ctx, leg, err)
+		return
+	}
+	x := &delivery{Dispatcher: d, config: d.Config(), card: c, leg: leg, now: time.Now()}
+	if err := x.run(ctx); err != nil {
+		d.postpone(ctx, leg, err)
+	}
+}
+
+// postpone is for failures of our own, the store's above all: the leg in the
+// store is as it was, so only the lane is held.
+func (d *Dispatcher) postpone(ctx context.Context, leg store.Leg, err error) {
+	d.log.ErrorContext(ctx, "delivering a card failed", "card", leg.CardID, "lane", leg.Lane, "error", err)
+	if l, ok := d.Config().lanes()[leg.Lane]; ok {
+		d.gates.hold(l.receiver.targets(l.channel)[0], time.Now().Add(storeRetry))
+	}
+}
+
+func (x *delivery) run(ctx context.Context) error {
+	l, ok := x.config.lanes()[x.leg.Lane]
+	if !ok || (x.leg.Channel == store.App && x.config.Client == nil) {
+		return x.bury(ctx, store.ReasonRemoved, "the receiver, or this way to it, is no longer in the configuration")
+	}
+	x.receiver = l.receiver
+	if age := x.config.MaxAge; age > 0 && x.card.Closed() && x.now.Sub(x.card.ClosedAt) > age {
+		return x.bury(ctx, store.ReasonMaxAge, "not delivered within limits.max_age after its end: "+x.leg.LastError)
+	}
+	if x.leg.Channel == store.Webhook {
+		return x.runBot(ctx)
+	}
+	return x.runApp(ctx)
+}
+
+// runApp does the app leg's next operation.
+func (x *delivery) runApp(ctx context.Context) error {
+	if x.leg.MessageID != "" && !x.leg.Text && x.now.Sub(x.leg.MessageAt) > messageLife && x.leg.Sent < x.card.Revision {
+		x.abandon()
+	}
+	switch {
+	case x.leg.MessageID == "" && x.leg.Sent < x.card.Revision:
+		return x.create(ctx)
+	case x.leg.Sent < x.card.Revision && x.leg.Text:
+		return x.reply(ctx, x.config.Renderer.Text(x.request()))
+	case x.leg.Sent < x.card.Revision:
+		return x.patch(ctx)
+	case x.leg.Reply != "" && x.leg.MessageID != "":
+		return x.reply(ctx, x.config.Renderer.Reply(x.card, x.leg.Reply == replyFiring, x.receiver.Mention))
+	default:
+		x.leg.Reply = ""
+		return x.store.Finish(ctx, x.leg, false)
+	}
+}
+
+// abandon leaves a message that can no longer be changed; the next create
+// refers to it.
+func (x *delivery) abandon() {
+	x.leg.Former, x.leg.MessageID, x.leg.MessageAt, x.leg.Op, x.leg.Reply, x.leg.Sent = x.leg.MessageAt, "", time.Time{}, nil, "", 0
+}
+
+func (x *delivery) request() render.Request {
+	return render.Request{
+		Card: x.card, Now: x.now, Plain: x.leg.Plain, Budget: render.AppBudget, Mention: x.receiver.Mention,
+		Former: x.leg.Former, Repeated: x.leg.Repeated, First: x.leg.Sent == 0 && x.leg.Former.IsZero() && x.leg.SentState == "",
+	}
+}
+
+// message renders the card's present state, in text where it cannot be a card.
+func (x *delivery) message(q render.Request) feishu.Message {
+	if !x.leg.Text {
+		content, err := x.config.Renderer.Card(q)
+		if err == nil {
+			return feishu.Message{Card: content}
+		}
+		x.log.Error("rendering a card failed, sending text", "card", x.card.ID, "error", err)
+	}
+	return feishu.Message{Text: x.config.Renderer.Text(q)}
+}
+
+func (x *delivery) create(ctx context.Context) error {
+	adopted, err := x.settle(ctx)
+	if err != nil || adopted {
+		return err
+	}
+	was, err := x.begin(ctx, kindCreate)
+	if err != nil {
+		return err
+	}
+	id, err := x.config.Client.Create(ctx, *x.receiver.App, x.message(x.request()), x.leg.Op.UUID)
+	if err != nil {
+		return x.failed(ctx, kindCreate, was, err)
+	}
+	x.leg.MessageID, x.leg.MessageAt = id, x.now
+	x.shows(x.leg.Op.Revision, x.leg.Op.State)
+	return x.succeeded(ctx, kindCreate)
+}
+
+// settle finds out what became of a create whose uuid Feishu has forgotten. It
+// reports true where the message was found in the chat's history.
+func (x *delivery) settle(ctx context.Context) (adopted bool, err error) {
+	op := x.leg.Op
+	if op == nil || op.Kind != kindCreate || x.now.Sub(op.FirstAt) < uuidLife {
+		return false, nil
+	}
+	if op.InDoubt {
+		x.leg.Repeated = true
+		if x.receiver.App.Type == "chat_id" {
+			id, findErr := x.config.Client.Find(ctx, *x.receiver.App, op.FirstAt.Add(-time.Minute), render.Mark(x.card))
+			var refused *feishu.Error
+			switch {
+			case findErr == nil && id != "":
+				x.leg.MessageID, x.leg.MessageAt, x.leg.Repeated = id, op.FirstAt, false
+				x.shows(op.Revision, op.State)
+				return true, x.succeeded(ctx, kindCreate)
+			case findErr == nil:
+				x.leg.Repeated = false
+			case errors.As(findErr, &refused) && refused.Retry():
+				return true, x.failed(ctx, kindCreate, true, findErr)
+			default:
+				x.log.WarnContext(ctx, "the chat's history cannot be read, a card may appear twice", "card", x.card.ID, "receiver", x.receiver.Name, "error", findErr)
+			}
+		}
+	}
+	x.leg.Op = nil
+	return false, nil
+}
+
+func (x *delivery) patch(ctx context.Context) error {
+	// The order of two patches is not known to Feishu: one that may still be
+	// under way is waited for.
+	if op := x.leg.Op; op != nil && op.Kind == kindPatch && op.InDoubt && x.now.Before(op.LastAt.Add(x.config.Timeout)) {
+		x.leg.NextAt = op.LastAt.Add(x.config.Timeout)
+		return x.store.Finish(ctx, x.leg, true)
+	}
+	was, err := x.begin(ctx, kindPatch)
+	if err != nil {
+		return err
+	}
+	m := x.message(x.request())
+	if m.Card == nil {
+		x.leg.Text = true
+		return x.store.Finish(ctx, x.leg, true)
+	}
+	if err := x.config.Client.Patch(ctx, x.leg.MessageID, m); err != nil {
+		return x.failed(ctx, kindPatch, was, err)
+	}
+	x.ring()
+	x.shows(x.card.Revision, x.card.State)
+	return x.succeeded(ctx, kindPatch)
+}
+
+// Thread replies.
+const (
+	replyResolved = "resolved"
+	replyFiring   = "firing"
+)
+
+// ring makes a thread reply due where a critical card turned green or fires
+// again: a changed card makes no sound.
+func (x *delivery) ring() {
+	if x.card.Severity() != "critical" {
+		return
+	}
+	before, now := x.leg.SentState, x.card.State
+	switch {
+	case now == card.StateResolved && before != now:
+		x.leg.Reply = replyResolved
+	case now == card.StateFiring && (before != now || x.card.Refires > x.leg.SentRefires):
+		x.leg.Reply = replyFiring
+	}
+}
+
+func (x *delivery) reply(ctx context.Context, text string) error {
+	if op := x.leg.Op; op != nil && op.Kind == kindReply && x.now.Sub(op.FirstAt) >= uuidLife {
+		x.leg.Op = nil
+	}
+	was, err := x.begin(ctx, kindReply)
+	if err != nil {
+		return err
+	}
+	if err := x.config.Client.Reply(ctx, x.leg.MessageID, feishu.Message{Text: text}, x.leg.Op.UUID); err != nil {
+		return x.failed(ctx, kindReply, was, err)
+	}
+	if x.leg.Text {
+		x.shows(x.leg.Op.Revision, x.leg.Op.State)
+	} else {
+		x.leg.Reply = ""
+	}
+	return x.succeeded(ctx, kindReply)
+}
+
+// runBot sends what a person has to hear of: a message of a custom bot cannot be
+// changed, so small changes are left out.
+func (x *delivery) runBot(ctx context.Context) error {
+	if !x.notable() {
+		x.leg.Sent = x.card.Revision
+		return x.store.Finish(ctx, x.leg, false)
+	}
+	x.leg.Standby = false
+	x.leg.Repeated = x.leg.Op != nil && x.leg.Op.InDoubt
+	was, err := x.begin(ctx, kindBot)
+	if err != nil {
+		return err
+	}
+	q := x.request()
+	q.Budget, q.Keyword = render.WebhookBudget, x.receiver.Keyword
+	if err := x.receiver.Bot.Send(ctx, x.message(q)); err != nil {
+		return x.failed(ctx, kindBot, was, err)
+	}
+	x.shows(x.card.Revision, x.card.State)
+	return x.succeeded(ctx, kindBot)
+}
+
+func (x *delivery) notable() bool {
+	if x.leg.Sent == 0 || x.leg.SentState != x.card.State || x.card.Reminders > x.leg.SentReminder {
+		return true
+	}
+	return slices.ContainsFunc(liveAlerts(x.card), func(f string) bool { return !slices.Contains(x.leg.SentAlerts, f) })
+}
+
+func liveAlerts(c *card.Card) []string {
+	var out []string
+	for i := range c.Alerts {
+		if c.Alerts[i].Live() {
+			out = append(out, c.Alerts[i].Fingerprint)
+		}
+	}
+	return out
+}
+
+// shows notes what the receiver sees from now on.
+func (x *delivery) shows(revision int64, state card.State) {
+	x.leg.Sent, x.leg.SentState, x.leg.SentRefires, x.leg.SentReminder = revision, state, x.card.Refires, x.card.Reminders
+	if x.leg.Channel == store.Webhook {
+		x.leg.SentAlerts = liveAlerts(x.card)
+	}
+}

@@ -1,0 +1,283 @@
+// Package render turns a card into what Feishu shows.
+//
+// A card can be rendered in three forms, each simpler than the one before, for
+// when Feishu refuses the content: rich, plain, text. Label and annotation text
+// never becomes markup, mentions come from the configuration alone, and what is
+// rendered stays within the size budget whatever the alerts hold.
+package render
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
+)
+
+// Size budgets in bytes, below Feishu's own limits (30 KB and 20 KB).
+const (
+	AppBudget     = 24 << 10
+	WebhookBudget = 16 << 10
+)
+
+// Options are the same for all cards.
+type Options struct {
+	Language    string // one of Languages
+	Location    *time.Location
+	TitlePrefix string
+	Grafana     string // base URLs; a link whose base is empty is left out
+	Dashboard   string // path of the dashboard, below Grafana
+	Runbooks    string
+}
+
+// Request is one rendering.
+type Request struct {
+	Card     *card.Card
+	Now      time.Time
+	Plain    bool      // leave out everything but text
+	Budget   int       // bytes
+	Mention  []string  // open ids
+	Keyword  string    // has to occur in the card, where set
+	Former   time.Time // when the message was made that this one continues; zero for none
+	Repeated bool      // the message may be a second one
+	First    bool      // nothing of the card was sent before
+}
+
+// Renderer renders cards. It is immutable.
+type Renderer struct {
+	options Options
+	words   words
+}
+
+// New returns a renderer, or an error that names the languages there are.
+func New(o Options) (*Renderer, error) {
+	w, ok := languages()[o.Language]
+	if !ok {
+		return nil, fmt.Errorf("language %q is not known, expected one of: %s", o.Language, strings.Join(Languages(), ", "))
+	}
+	if o.Location == nil {
+		o.Location = time.UTC
+	}
+	return &Renderer{options: o, words: w}, nil
+}
+
+// Title is the card's headline.
+func (r *Renderer) Title(c *card.Card) string {
+	icon := "⚠️"
+	switch shown(c) {
+	case card.StateResolved:
+		icon = "✅"
+	case card.StateSilenced:
+		icon = "🔕"
+	case card.StateUnknown:
+		icon = "❔"
+	default:
+		switch c.Severity() {
+		case "critical":
+			icon = "🚨"
+		case "info":
+			icon = "ℹ️"
+		}
+	}
+	title := icon
+	if r.options.TitlePrefix != "" {
+		title += " " + r.options.TitlePrefix
+	}
+	if s := c.Severity(); s != "" {
+		title += " [" + strings.ToUpper(clip(s, 20)) + "]"
+	}
+	return title + " " + clip(oneLine(headline(c)), 120)
+}
+
+// shown is the state that people see: one that waits for a judgement shows what
+// was shown before.
+func shown(c *card.Card) card.State {
+	if c.State == card.StateSettling && c.Shown != "" {
+		return c.Shown
+	}
+	if c.State == card.StateSettling {
+		return card.StateFiring
+	}
+	return c.State
+}
+
+func (r *Renderer) template(c *card.Card) string {
+	switch shown(c) {
+	case card.StateResolved:
+		return "green"
+	case card.StateSilenced, card.StateUnknown:
+		return "grey"
+	}
+	switch c.Severity() {
+	case "critical":
+		return "red"
+	case "info":
+		return "blue"
+	default:
+		return "yellow"
+	}
+}
+
+// Card renders a card. The result is at most q.Budget bytes.
+func (r *Renderer) Card(q Request) (json.RawMessage, error) {
+	// Each step leaves out more; the last one holds what has a fixed bound.
+	for _, limit := range []limits{{800, 10}, {300, 10}, {200, 4}, {80, 2}, {40, 0}} {
+		data, err := json.Marshal(r.document(q, limit))
+		if err != nil {
+			return nil, fmt.Errorf("encoding a card: %w", err)
+		}
+		if len(data) <= q.Budget {
+			return data, nil
+		}
+		if limit.alerts == 0 {
+			return nil, fmt.Errorf("a card of %d bytes does not fit into %d", len(data), q.Budget)
+		}
+	}
+	return nil, nil // unreachable: the last step returns
+}
+
+// limits bound one rendering: characters of a long text, lines of a list.
+type limits struct{ chars, alerts int }
+
+func (r *Renderer) document(q Request, l limits) document {
+	title := r.Title(q.Card)
+	d := document{Schema: "2.0", Config: config{UpdateMulti: true, Summary: summary{Content: title}}}
+	d.Header = &header{Title: plain(title), Template: r.template(q.Card)}
+	facts := r.facts(q, l)
+	for _, f := range facts {
+		if q.Plain {
+			d.Body.Elements = append(d.Body.Elements, line(f.name+r.words.colon+f.value))
+			continue
+		}
+		d.Body.Elements = append(d.Body.Elements, row(f.name, f.value))
+	}
+	if buttons := r.links(q.Card); len(buttons) > 0 && !q.Plain {
+		d.Body.Elements = append(d.Body.Elements, links(buttons))
+	}
+	if at := mentions(q.Mention); at != "" {
+		d.Body.Elements = append(d.Body.Elements, markdown{Tag: "markdown", Content: at})
+	}
+	if !q.Plain {
+		d.Body.Elements = append(d.Body.Elements, rule{Tag: "hr"})
+	}
+	footer := r.footer(q)
+	if q.Keyword != "" && !strings.Contains(title, q.Keyword) {
+		footer += " · " + q.Keyword
+	}
+	d.Body.Elements = append(d.Body.Elements, note(footer))
+	return d
+}
+
+// Text renders a card without any card: the last form before giving up.
+func (r *Renderer) Text(q Request) string {
+	lines := []string{r.Title(q.Card)}
+	for _, f := range r.facts(q, limits{300, 4}) {
+		lines = append(lines, f.name+r.words.colon+f.value)
+	}
+	lines = append(lines, r.footer(q))
+	if q.Keyword != "" {
+		lines = append(lines, q.Keyword)
+	}
+	out := neutral(strings.Join(lines, "\n"))
+	if at := textMentions(q.Mention); at != "" {
+		out += "\n" + at
+	}
+	return out
+}
+
+// Reply is the text of a thread reply, whose purpose is that a phone rings.
+func (r *Renderer) Reply(c *card.Card, firing bool, mention []string) string {
+	word := r.words.states[card.StateResolved]
+	if firing {
+		word = "🔥 " + r.words.again
+	}
+	out := neutral(word + " " + r.Title(c))
+	if at := textMentions(mention); at != "" {
+		out += " " + at
+	}
+	return out
+}
+
+// Mark is a text that every card holds and no other card does: it finds the
+// card again in a chat's history.
+func Mark(c *card.Card) string { return "#" + c.ID }
+
+func mentions(ids []string) string {
+	var parts []string
+	for _, id := range ids {
+		parts = append(parts, "<at id="+id+"></at>")
+	}
+	return strings.Join(parts, " ")
+}
+
+func textMentions(ids []string) string {
+	var parts []string
+	for _, id := range ids {
+		parts = append(parts, `<at user_id="`+id+`"></at>`)
+	}
+	return strings.Join(parts, " ")
+}
+
+// neutral keeps text messages, the only form that has tags in its text, from
+// reading a label as one.
+func neutral(s string) string { return strings.ReplaceAll(s, "<", "＜") }
+
+func clip(s string, chars int) string {
+	runes := []rune(s)
+	if len(runes) <= chars {
+		return s
+	}
+	return string(runes[:chars-1]) + "…"
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// live returns the alerts that are shown as firing, or all of the card where
+// none is.
+func live(c *card.Card) []card.Alert {
+	var alerts []card.Alert
+	for _, a := range c.Alerts {
+		if a.Live() {
+			alerts = append(alerts, a)
+		}
+	}
+	if len(alerts) == 0 {
+		return c.Alerts
+	}
+	slices.SortStableFunc(alerts, func(a, b card.Alert) int { return card.Rank(a.Severity()) - card.Rank(b.Severity()) })
+	return alerts
+}
+
+func headline(c *card.Card) string {
+	alerts := live(c)
+	for _, a := range alerts {
+		if s := strings.TrimSpace(a.Annotations["summary"]); s != "" {
+			if len(alerts) > 1 {
+				return fmt.Sprintf("%s (+%d)", clip(s, 100), len(alerts)-1)
+			}
+			return s
+		}
+	}
+	if name := alertName(c); name != "" {
+		return name
+	}
+	return "alert"
+}
+
+func alertName(c *card.Card) string {
+	if name := c.GroupLabels["alertname"]; name != "" {
+		return name
+	}
+	var names []string
+	for _, a := range live(c) {
+		if n := a.Labels["alertname"]; n != "" && !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	if len(names) > 3 {
+		return strings.Join(names[:3], ", ") + fmt.Sprintf(" (+%d)", len(names)-3)
+	}
+	return strings.Join(names, ", ")
+}

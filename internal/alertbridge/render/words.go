@@ -1,0 +1,77 @@
+package render
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
+)
+
+// words are the texts of one language.
+type words struct {
+	subject, since, value, next, alert, state, severity, detail, differ, until, by string
+	dashboard, runbook, source, reminders, more, truncated, former, twice          string
+	colon, list, ago, lasted, stillFiring, alsoResolved                            string
+	states                                                                         map[card.State]string
+	inhibited, firedAndResolved, unknownWhy, again                                 string
+	duration                                                                       func(time.Duration) string
+}
+
+// languages are the languages that cards are written in.
+func languages() map[string]words {
+	return map[string]words{
+		"zh-CN": {
+			subject: "对象", since: "开始时间", value: "当前值", next: "下一步", alert: "告警名称", state: "状态", severity: "严重级别",
+			detail: "详情", differ: "明细", until: "静默至", by: "操作人", dashboard: "监控面板", runbook: "处理手册", source: "来源",
+			reminders: "已重复提醒 %d 次", more: "另有 %d 条", truncated: "Alertmanager 另省略了 %d 条告警",
+			former: "接续 %s 的卡片,原卡片已无法更新", twice: "可能重复", colon: ":", list: "、", ago: "%s前", lasted: "持续 %s",
+			stillFiring: "%d 条触发中", alsoResolved: "%d 条已恢复", inhibited: "被更高级别的告警抑制", firedAndResolved: "触发后已恢复",
+			unknownWhy: "监控中断,无法确认是否恢复", again: "再次触发",
+			states: map[card.State]string{
+				card.StateFiring: "🔥 触发中", card.StateResolved: "✅ 已恢复", card.StateSilenced: "已静默", card.StateUnknown: "未知",
+			},
+			duration: chineseDuration,
+		},
+		"en": {
+			subject: "Subject", since: "Since", value: "Value", next: "Next", alert: "Alert", state: "State", severity: "Severity",
+			detail: "Details", differ: "Alerts", until: "Silenced until", by: "By", dashboard: "Dashboard", runbook: "Runbook", source: "Source",
+			reminders: "reminded %d times", more: "and %d more", truncated: "Alertmanager left out %d more alerts",
+			former: "Continues the card of %s, which can no longer be updated", twice: "possible duplicate", colon: ": ", list: ", ",
+			ago: "%s ago", lasted: "lasted %s", stillFiring: "%d firing", alsoResolved: "%d resolved", inhibited: "inhibited by a more severe alert",
+			firedAndResolved: "fired and resolved", unknownWhy: "monitoring is down, it is not known whether this is over", again: "firing again",
+			states: map[card.State]string{
+				card.StateFiring: "🔥 Firing", card.StateResolved: "✅ Resolved", card.StateSilenced: "Silenced", card.StateUnknown: "Unknown",
+			},
+			duration: englishDuration,
+		},
+	}
+}
+
+// Languages lists the languages that cards can be written in.
+func Languages() []string { return []string{"zh-CN", "en"} }
+
+func chineseDuration(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d 秒", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d 分钟", int(d.Minutes()))
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%d 小时 %d 分钟", int(d.Hours()), int(d.Minutes())%60)
+	default:
+		return fmt.Sprintf("%d 天 %d 小时", int(d.Hours())/24, int(d.Hours())%24)
+	}
+}
+
+func englishDuration(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh %dm", int(d.Hours()), int(d.Minutes())%60)
+	default:
+		return fmt.Sprintf("%dd %dh", int(d.Hours())/24, int(d.Hours())%24)
+	}
+}
