@@ -41,7 +41,6 @@ type UI struct {
 	pages   map[string]*template.Template // language + "/" + file
 	files   map[string]asset              // URL path -> file
 	css, js []string                      // URL paths in the order of use
-	version string
 }
 
 type asset struct {

@@ -127,7 +127,8 @@ func (s *Server) chats(selected string) chatsView {
 		byID[c.ID] = i
 		v.Chats = append(v.Chats, chatView{Chat: c})
 	}
-	at := map[string]int{}
+	threads := map[string][]Message{}
+	var roots []Message
 	for _, m := range snapshot.Messages {
 		chat := &v.Chats[byID[m.Chat]]
 		chat.Count++
@@ -135,16 +136,21 @@ func (s *Server) chats(selected string) chatsView {
 		if selected != "" && m.Chat != selected {
 			continue
 		}
-		shown := s.view(m, chat.Chat)
-		if i, ok := at[m.Parent]; ok {
-			v.Messages[i].Thread = append(v.Messages[i].Thread, shown)
-			v.Messages[i].Rev += "+" + shown.Rev
+		if m.Parent != "" {
+			threads[m.Parent] = append(threads[m.Parent], m)
 			continue
 		}
+		roots = append(roots, m)
 		if m.Now().Type == "interactive" && !m.Recalled {
 			colours[m.Now().Template]++
 		}
-		at[m.ID] = len(v.Messages)
+	}
+	v.Hidden = max(0, len(roots)-shownMessages)
+	for _, m := range slices.Backward(roots[v.Hidden:]) { // newest on top
+		shown := s.view(m, v.Chats[byID[m.Chat]].Chat)
+		for _, reply := range threads[m.ID] {
+			shown.Thread = append(shown.Thread, s.view(reply, shown.In))
+		}
 		v.Messages = append(v.Messages, shown)
 	}
 	for colour, count := range colours {
@@ -153,10 +159,6 @@ func (s *Server) chats(selected string) chatsView {
 	slices.SortFunc(v.Colours, func(a, b colourCount) int {
 		return cmp.Or(urgency(a.Template)-urgency(b.Template), strings.Compare(a.Template, b.Template))
 	})
-	slices.Reverse(v.Messages) // newest on top
-	if extra := len(v.Messages) - shownMessages; extra > 0 {
-		v.Messages, v.Hidden = v.Messages[:shownMessages], extra
-	}
 	return v
 }
 

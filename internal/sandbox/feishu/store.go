@@ -232,14 +232,17 @@ func (m *Message) revise(r Revision) {
 	m.RevisionCount++
 	m.Revisions = append(m.Revisions, r)
 	if len(m.Revisions) > keptRevisions {
-		m.Revisions = slices.Delete(m.Revisions, 1, 1+keptRevisions/2)
+		// A new array: copies of the message still look at the old one.
+		m.Revisions = slices.Concat(m.Revisions[:1], m.Revisions[1+keptRevisions/2:])
 	}
 }
 
+// clone returns a copy that later changes do not reach. Revisions and urgents are
+// only ever appended to, so the copy shares what there is and no more.
 func (m *Message) clone() Message {
 	c := *m
-	c.Revisions = slices.Clone(m.Revisions)
-	c.Urgents = slices.Clone(m.Urgents)
+	c.Revisions = slices.Clip(m.Revisions)
+	c.Urgents = slices.Clip(m.Urgents)
 	return c
 }
 

@@ -11,6 +11,9 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/sandbox/feishu"
 )
 
+// keptMessages bounds the snapshot, which is written as a whole.
+const keptMessages = 2000
+
 // names is a repeatable flag ID=NAME.
 type names map[string]string
 
@@ -40,7 +43,7 @@ func runFeishu(ctx context.Context, fs *flag.FlagSet, args []string, out io.Writ
 	if err != nil {
 		return err
 	}
-	opts := feishu.Options{SnapshotPath: *snapshot, Names: people, Bots: map[string]feishu.Bot{}, Log: log}
+	opts := feishu.Options{SnapshotPath: *snapshot, MaxMessages: keptMessages, Names: people, Bots: map[string]feishu.Bot{}, Log: log}
 	for token, name := range bots {
 		opts.Bots[token] = feishu.Bot{Name: name}
 	}
