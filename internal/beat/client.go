@@ -87,7 +87,7 @@ func (c Client) get(ctx context.Context, path string, into any) error {
 		return fmt.Errorf("answer is larger than %d bytes", maxBody)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return statusError(resp.StatusCode, body)
+		return ErrorOf(resp.StatusCode, body)
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return fmt.Errorf("decoding the answer: %w", err)
@@ -95,7 +95,8 @@ func (c Client) get(ctx context.Context, path string, into any) error {
 	return nil
 }
 
-func statusError(status int, body []byte) error {
+// ErrorOf returns a [*StatusError] for an answer with the shared error body.
+func ErrorOf(status int, body []byte) error {
 	var wire struct {
 		Error struct {
 			Code    string `json:"code"`

@@ -178,3 +178,6 @@ func (e *Exec) EndSurvivors(runID string, p Process) (int, error) {
 	}
 	return found, nil
 }
+
+// Alive reports whether a process lives and is the one that was meant.
+func Alive(p Process) bool { return p.Born != 0 && Born(p.PID) == p.Born }

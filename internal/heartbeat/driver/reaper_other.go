@@ -24,3 +24,7 @@ func (e *Exec) Reap() {}
 // EndSurvivors does nothing: without the identity of a process, the group of a
 // run of an earlier process cannot be told from a stranger's.
 func (e *Exec) EndSurvivors(string, Process) (int, error) { return 0, nil }
+
+// Alive reports whether a process with the id lives; whether it is the one that
+// was meant cannot be told.
+func Alive(p Process) bool { return p.PID > 0 && syscall.Kill(p.PID, 0) == nil }
