@@ -46,6 +46,7 @@ type App struct {
 	dispatcher *deliver.Dispatcher
 	reconciler *reconcile.Reconciler
 	webhooks   *webhook.Metrics
+	registry   *prometheus.Registry
 	stack      lifecycle.Stack
 }
 
@@ -92,6 +93,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 // wire makes the parts and connects them. Nothing runs yet.
 func (a *App) wire(built *assembly) error {
 	registry := metrics.NewRegistry("alertbridge")
+	a.registry = registry
 	a.reload = metrics.NewReload(registry, "alertbridge")
 	a.reload.Observe(nil)
 	a.dispatcher = deliver.New(a.store, a.log, deliver.NewMetrics(registry), built.deliver)
@@ -165,6 +167,9 @@ func (a *App) announce(built *assembly) {
 
 // Addr is the bound address, host:port.
 func (a *App) Addr() string { return a.server.Addr() }
+
+// Registry is what /metrics serves.
+func (a *App) Registry() *prometheus.Registry { return a.registry }
 
 // Start runs the program until Stop.
 func (a *App) Start(ctx context.Context) error {

@@ -70,7 +70,8 @@ var (
 	reservedIDs = regexp.MustCompile(`^(start|fail|log|progress|[0-9]+)$`)
 )
 
-func defaults() File {
+// DefaultFile returns the defaults.
+func DefaultFile() File {
 	return File{
 		Timezone: "Asia/Shanghai",
 		Classes: map[string]Class{

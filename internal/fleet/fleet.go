@@ -162,7 +162,7 @@ func (r *Roster) Agent(id string) (Agent, bool) {
 // Load reads and checks the roster at path. Its error is a [*confload.Errors]
 // where the file could be read.
 func Load(path string, options ...confload.Option) (*Roster, error) {
-	f := defaults()
+	f := DefaultFile()
 	if err := confload.Load(path, &f, options...); err != nil {
 		return nil, err
 	}

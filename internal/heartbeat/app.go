@@ -90,6 +90,9 @@ func New(o Options) (*App, error) {
 // Addr returns the bound address.
 func (a *App) Addr() string { return a.server.Addr() }
 
+// Registry returns the registry served at /metrics; Start fills it.
+func (a *App) Registry() *prometheus.Registry { return a.registry }
+
 // Start opens the record, ends what an earlier process left open, and begins to
 // beat and to answer. On failure everything is undone.
 func (a *App) Start(ctx context.Context) error {

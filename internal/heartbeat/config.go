@@ -156,7 +156,8 @@ type JobConfig struct {
 	Driver  fleet.Driver  `yaml:"driver"`
 }
 
-func defaults() Config {
+// DefaultConfig returns the defaults.
+func DefaultConfig() Config {
 	return Config{
 		Server:       Server{Listen: "127.0.0.1:9095", PublicRead: true},
 		Store:        Store{URL: "sqlite:data/heartbeat.db"},

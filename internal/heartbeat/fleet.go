@@ -35,7 +35,7 @@ func Load(path string) (Config, *fleet.Roster, error) {
 }
 
 func load(path string) (*plan, error) {
-	p := &plan{config: defaults(), byID: map[string]job.Job{}, keys: map[string]string{}}
+	p := &plan{config: DefaultConfig(), byID: map[string]job.Job{}, keys: map[string]string{}}
 	if err := confload.Load(path, &p.config); err != nil {
 		return nil, err
 	}
