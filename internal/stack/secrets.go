@@ -1,0 +1,64 @@
+package stack
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// generated are the secrets that the first start makes. Each program is given
+// only those that it needs.
+var generated = []string{
+	"alertbridge_webhook_token", "alertbridge_admin_token",
+	"heartbeat_token", "heartbeat_read_token", "heartbeat_ping_key",
+	"watchdog_ping_key", "bridge_ping_key", "exporter_token", "sandbox_feishu_secret", "sandbox_ops_hook",
+}
+
+// makeSecrets makes the secrets that are not there yet and returns how many it
+// made. An existing secret is never replaced.
+func (l Layout) makeSecrets() (int, error) {
+	made := 0
+	for _, name := range generated {
+		fresh, err := l.makeSecret(name)
+		if err != nil {
+			return made, err
+		}
+		if fresh {
+			made++
+		}
+	}
+	// Alertmanager takes a ping URL from a file, so that its configuration holds
+	// no key. The address may change between starts, the key does not.
+	for file, of := range map[string]struct{ key, suffix string }{
+		"watchdog_ping_url":    {"watchdog_ping_key", ""},
+		"bridge_ping_fail_url": {"bridge_ping_key", "/fail"},
+	} {
+		key, err := l.Secret(of.key)
+		if err != nil {
+			return made, err
+		}
+		if err := os.WriteFile(l.secret(file), []byte(l.URL(Heartbeat)+"/ping/"+key+of.suffix), 0o600); err != nil {
+			return made, fmt.Errorf("writing a ping URL: %w", err)
+		}
+	}
+	return made, nil
+}
+
+func (l Layout) makeSecret(name string) (bool, error) {
+	if _, err := os.Stat(l.secret(name)); err == nil {
+		return false, nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("looking for a secret: %w", err)
+	}
+	bytes := make([]byte, 32)
+	if _, err := rand.Read(bytes); err != nil {
+		return false, fmt.Errorf("making a secret: %w", err)
+	}
+	if err := os.WriteFile(l.secret(name), []byte(hex.EncodeToString(bytes)), 0o600); err != nil {
+		return false, fmt.Errorf("writing a secret: %w", err)
+	}
+	return true, nil
+}
