@@ -72,7 +72,7 @@ func writeConfig(t testing.TB, s settings) string {
 	}
 	text := fmt.Sprintf(`
 server: {listen: 127.0.0.1:0, token: hook-token-value, admin_token: admin-token-value, max_body: 1MiB}
-feishu: {app_id: cli_app, app_secret: app-secret-value, base_url: %q, timeout: 2s, callbacks: "off"}
+feishu: {app_id: cli_app, app_secret: app-secret-value, base_url: %q, timeout: 1s, callbacks: "off"}
 alertmanager: {url: %q, reconcile_every: 200ms, watchdog_max_age: 2s, min_uptime: 1s}
 links: {grafana: "http://grafana.example", runbooks: "http://runbooks.example/r"}
 receivers: %s

@@ -17,6 +17,7 @@ const (
 	pageSize   = 64
 	idle       = time.Minute     // longest time without looking at the store
 	storeRetry = 2 * time.Second // after the store failed
+	wakeGap    = 5 * time.Millisecond
 	probeEvery = time.Minute
 )
 
@@ -94,6 +95,12 @@ func (d *Dispatcher) Run(ctx context.Context) {
 			timer.Stop()
 		case <-timer.C:
 		}
+		// Changes that come close together are looked for once.
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wakeGap):
+		}
 	}
 }
 
@@ -104,6 +111,9 @@ func (d *Dispatcher) dispatch(ctx context.Context, running *sync.WaitGroup) time
 		now := time.Now()
 		lanes := d.Config().lanes()
 		blocked, opens := d.blocked(lanes, now)
+		if len(lanes) > 0 && len(blocked) == len(lanes) {
+			return opens
+		}
 		legs, err := d.store.Due(ctx, now, blocked, pageSize+workers)
 		if err != nil {
 			return d.failed(ctx, err)

@@ -36,17 +36,26 @@ type delivery struct {
 	now      time.Time
 }
 
-// step loads the present state and does the next thing that the leg needs.
-func (d *Dispatcher) step(ctx context.Context, leg store.Leg) {
+// step loads the present state and does the next thing that the leg needs. The
+// caller has claimed the leg; listed is how it stood before.
+func (d *Dispatcher) step(ctx context.Context, listed store.Leg) {
+	now := time.Now()
+	leg, due, err := d.store.DueLeg(ctx, listed.CardID, listed.Channel, now)
+	if err == nil && due {
+		err = d.deliver(ctx, leg, now)
+	}
+	if err != nil {
+		d.postpone(ctx, listed, err)
+	}
+}
+
+func (d *Dispatcher) deliver(ctx context.Context, leg store.Leg, now time.Time) error {
 	c, err := d.store.Card(ctx, leg.CardID)
 	if err != nil {
-		d.postpone(ctx, leg, err)
-		return
+		return err
 	}
-	x := &delivery{Dispatcher: d, config: d.Config(), card: c, leg: leg, now: time.Now()}
-	if err := x.run(ctx); err != nil {
-		d.postpone(ctx, leg, err)
-	}
+	x := &delivery{Dispatcher: d, config: d.Config(), card: c, leg: leg, now: now}
+	return x.run(ctx)
 }
 
 // postpone is for failures of our own, the store's above all: the leg in the

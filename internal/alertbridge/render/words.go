@@ -24,9 +24,9 @@ func languages() map[string]words {
 			subject: "对象", since: "开始时间", value: "当前值", next: "下一步", alert: "告警名称", state: "状态", severity: "严重级别",
 			detail: "详情", differ: "明细", until: "静默至", by: "操作人", dashboard: "监控面板", runbook: "处理手册", source: "来源",
 			reminders: "已重复提醒 %d 次", more: "另有 %d 条", truncated: "Alertmanager 另省略了 %d 条告警",
-			former: "接续 %s 的卡片,原卡片已无法更新", twice: "可能重复", colon: ":", list: "、", ago: "%s前", lasted: "持续 %s",
+			former: "接续 %s 的卡片，原卡片已无法更新", twice: "可能重复", colon: "：", list: "、", ago: "%s前", lasted: "持续 %s",
 			stillFiring: "%d 条触发中", alsoResolved: "%d 条已恢复", inhibited: "被更高级别的告警抑制", firedAndResolved: "触发后已恢复",
-			unknownWhy: "监控中断,无法确认是否恢复", again: "再次触发",
+			unknownWhy: "监控中断，无法确认是否恢复", again: "再次触发",
 			states: map[card.State]string{
 				card.StateFiring: "🔥 触发中", card.StateResolved: "✅ 已恢复", card.StateSilenced: "已静默", card.StateUnknown: "未知",
 			},

@@ -150,6 +150,22 @@ func notIn(n int) string {
 	return " AND l.lane NOT IN (?" + strings.Repeat(", ?", n-1) + ")"
 }
 
+// DueLeg reads one leg again, and reports whether it is still due: what Due
+// listed may have been sent since.
+func (s *Store) DueLeg(ctx context.Context, cardID string, channel Channel, now time.Time) (l Leg, due bool, err error) {
+	rows, err := s.db.Read().QueryContext(ctx, `
+		SELECT card_id, channel, lane, pending_since, next_at, body FROM legs
+		WHERE card_id = ? AND channel = ? AND pending = 1 AND next_at <= ?`, cardID, channel, millis(now))
+	if err != nil {
+		return Leg{}, false, fmt.Errorf("reading a leg: %w", err)
+	}
+	legs, err := collectLegs(rows)
+	if err != nil || len(legs) == 0 {
+		return Leg{}, false, err
+	}
+	return legs[0], true, nil
+}
+
 // OldestPending returns since when the oldest leg waits; ok is false where none
 // does.
 func (s *Store) OldestPending(ctx context.Context) (since time.Time, ok bool, err error) {
