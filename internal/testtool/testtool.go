@@ -9,7 +9,9 @@ package testtool
 
 import (
 	"context"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -108,4 +110,59 @@ func Start(t testing.TB, name string, args ...string) {
 			}
 		}
 	})
+}
+
+// patience bounds waiting for a condition; it is no promise about speed.
+const patience = 30 * time.Second
+
+// Eventually reports whether the condition came true within half a minute.
+func Eventually(t testing.TB, condition func() bool) bool {
+	t.Helper()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(patience)
+	for !condition() {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			return condition()
+		case <-t.Context().Done():
+			return false
+		}
+	}
+	return true
+}
+
+// WaitReady waits until a GET of the URL answers 200.
+func WaitReady(t testing.TB, url string) {
+	t.Helper()
+	ready := Eventually(t, func() bool {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return false
+		}
+		_ = response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	})
+	if !ready {
+		t.Fatalf("%s did not become ready", url)
+	}
+}
+
+// Do sends the request and returns status and body.
+func Do(t testing.TB, r *http.Request) (status int, body []byte) {
+	t.Helper()
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if body, err = io.ReadAll(response.Body); err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, body
 }
