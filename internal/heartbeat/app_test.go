@@ -1,0 +1,554 @@
+package heartbeat
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/fleetwatch/fleetwatch/internal/beat"
+	"github.com/fleetwatch/fleetwatch/internal/confload"
+	"github.com/fleetwatch/fleetwatch/internal/heartbeat/ledger"
+	"github.com/fleetwatch/fleetwatch/internal/program"
+)
+
+const testRoster = `
+timezone: Asia/Shanghai
+classes: {hourly: {every: 1h, grace: 5m}}
+defaults: {class: hourly, timeout: 1m}
+agents:
+  - {id: coo, label: 首席运营官, owner: coo}
+  - {id: worker, driver: {type: exec, shell: "echo working"}}
+  - {id: failing, driver: {type: exec, shell: "exit 3"}}
+`
+
+const testConfig = `
+server: {listen: "127.0.0.1:0", token: admin-token, read_token: read-token, ping_key: ping-secret}
+store: {url: "sqlite:data/heartbeat.db"}
+roster: fleet.yaml
+checks:
+  - {name: watchdog, key: check-secret, every: 1m, grace: 4m, notify: [ops]}
+notify: {ops: {}}
+`
+
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+type rig struct {
+	*App
+	t    *testing.T
+	dir  string
+	file string
+	logs *lockedBuffer
+	stop func()
+}
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newRig(t *testing.T, config, roster string) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: t.TempDir(), logs: &lockedBuffer{}}
+	r.file = filepath.Join(r.dir, "heartbeat.yaml")
+	writeFile(t, r.file, config)
+	writeFile(t, filepath.Join(r.dir, "fleet.yaml"), roster)
+	r.start()
+	return r
+}
+
+func (r *rig) start() {
+	r.t.Helper()
+	app, err := New(Options{ConfigFile: r.file, Log: slog.New(slog.NewJSONHandler(r.logs, nil))})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := app.Start(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
+	r.App = app
+	r.stop = sync.OnceFunc(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.t.Context()), 30*time.Second)
+		defer cancel()
+		if err := app.Stop(ctx); err != nil {
+			r.t.Error(err)
+		}
+	})
+	r.t.Cleanup(r.stop)
+}
+
+func (r *rig) do(method, path, token, body string) (int, string) {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), method, "http://"+r.Addr()+path, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return resp.StatusCode, string(raw)
+}
+
+func (r *rig) agentNow(id string) beat.Agent {
+	r.t.Helper()
+	agent, err := beat.Client{URL: "http://" + r.Addr(), Token: "read-token"}.Agent(r.t.Context(), id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return *agent
+}
+
+func TestWhoMayAskWhat(t *testing.T) {
+	r := newRig(t, testConfig, testRoster)
+	tests := []struct {
+		method, path        string
+		none, reader, admin int
+	}{
+		{"GET", "/health", 200, 200, 200},
+		{"GET", "/ready", 200, 200, 200},
+		{"GET", "/metrics", 200, 200, 200},
+		{"GET", "/api/agents", 401, 200, 200},
+		{"GET", "/api/agents/coo", 401, 200, 200},
+		{"GET", "/api/agents/nobody", 401, 404, 404},
+		{"GET", "/api/jobs", 401, 200, 200},
+		{"GET", "/api/checks", 401, 200, 200},
+		{"GET", "/api/runs", 401, 200, 200},
+		{"GET", "/api/runs?outcome=well", 401, 400, 400},
+		{"GET", "/api/runs?since=yesterday", 401, 400, 400},
+		{"GET", "/api/runs?limit=0", 401, 400, 400},
+		{"GET", "/api/runs?since=24h&limit=5&outcome=ok&job=coo", 401, 200, 200},
+		{"GET", "/api/runs/none", 401, 404, 404},
+		{"POST", "/api/jobs/coo/run", 401, 401, 202},
+		{"POST", "/api/jobs/coo/run?wait=long", 401, 401, 400},
+		{"POST", "/api/jobs/nobody/run", 401, 401, 404},
+		{"POST", "/api/jobs/coo/pause", 401, 401, 200},
+		{"POST", "/api/jobs/coo/resume", 401, 401, 200},
+		{"POST", "/api/jobs/nobody/pause", 401, 401, 404},
+		{"POST", "/-/reload", 401, 401, 200},
+		{"GET", "/ping/ping-secret/coo", 200, 200, 200},
+	}
+	for _, test := range tests {
+		for token, want := range map[string]int{"": test.none, "read-token": test.reader, "admin-token": test.admin} {
+			if got, body := r.do(test.method, test.path, token, ""); got != want {
+				t.Errorf("%s %s with %q: %d, want %d: %s", test.method, test.path, token, got, want, body)
+			}
+		}
+	}
+	r.stop()
+	for _, secret := range []string{"ping-secret", "check-secret", "admin-token", "read-token"} {
+		if strings.Contains(r.logs.String(), secret) {
+			t.Errorf("%s is in the log", secret)
+		}
+	}
+}
+
+func TestFromPingToState(t *testing.T) {
+	r := newRig(t, testConfig, testRoster)
+	if got := r.agentNow("coo"); got.State != beat.StateNew || got.Label != "首席运营官" || got.IntervalSeconds != 3600 || got.GraceSeconds != 300 {
+		t.Errorf("new: %+v", got)
+	}
+	steps := []struct {
+		path  string
+		state beat.State
+	}{
+		{"/start?rid=a", beat.StateStarted}, {"/progress?rid=a", beat.StateStarted}, {"?rid=a", beat.StateUp},
+		{"/fail", beat.StateDown}, {"/log", beat.StateDown}, {"/start", beat.StateDown}, {"/0", beat.StateUp}, {"/2", beat.StateDown}, {"", beat.StateUp},
+	}
+	for _, step := range steps {
+		if status, body := r.do("POST", "/ping/ping-secret/coo"+step.path, "", "note"); status != 200 || body != "OK" {
+			t.Fatalf("%s: %d %s", step.path, status, body)
+		}
+		if got := r.agentNow("coo"); got.State != step.state {
+			t.Errorf("after %q: %s (%s), want %s", step.path, got.State, got.Reason, step.state)
+		}
+	}
+	fleet, err := beat.Client{URL: "http://" + r.Addr(), Token: "read-token"}.Agents(t.Context())
+	if err != nil || len(fleet.Agents) != 3 || fleet.Agents[0].ID != "coo" {
+		t.Errorf("%+v, %v", fleet, err)
+	}
+}
+
+func TestRunOnDemandAndItsHistory(t *testing.T) {
+	r := newRig(t, testConfig, testRoster)
+	status, body := r.do("POST", "/api/jobs/worker/run?wait=30s", "admin-token", `{"reason":"try"}`)
+	var ended ledger.Run
+	if err := json.Unmarshal([]byte(body), &ended); err != nil || status != 200 {
+		t.Fatalf("%d %s", status, body)
+	}
+	if ended.Outcome != beat.OutcomeOK || ended.Note != "try" || ended.Trigger != ledger.TriggerDemand {
+		t.Errorf("got %+v", ended)
+	}
+	_, body = r.do("GET", "/api/runs/"+ended.ID, "read-token", "")
+	var report RunReport
+	if err := json.Unmarshal([]byte(body), &report); err != nil || report.Log != "working\n" || report.ID != ended.ID {
+		t.Errorf("got %s", body)
+	}
+	if got := r.agentNow("worker"); got.State != beat.StateUp || got.LastOutcome != beat.OutcomeOK {
+		t.Errorf("got %+v", got)
+	}
+	if status, body := r.do("POST", "/api/jobs/worker/run", "admin-token", `{"reson":"x"}`); status != 400 {
+		t.Errorf("unknown field: %d %s", status, body)
+	}
+}
+
+func TestPauseSurvivesARestartAndAReload(t *testing.T) {
+	r := newRig(t, testConfig, testRoster)
+	r.do("POST", "/ping/ping-secret/coo", "", "")
+	if status, _ := r.do("POST", "/api/jobs/coo/pause", "admin-token", ""); status != 200 {
+		t.Fatal(status)
+	}
+	expect := func(when string, state beat.State, scheduled bool) {
+		t.Helper()
+		if got := r.agentNow("coo"); got.State != state || got.NextRun.IsZero() == scheduled {
+			t.Errorf("%s: %s, next run %v", when, got.State, got.NextRun)
+		}
+	}
+	expect("paused", beat.StatePaused, false)
+	if err := r.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	expect("after a reload", beat.StatePaused, false)
+	r.stop()
+	r.start()
+	expect("after a restart", beat.StatePaused, false)
+	r.do("POST", "/api/jobs/coo/resume", "admin-token", "")
+	expect("resumed", beat.StateUp, true)
+}
+
+func TestAReloadTakesAllOrNothing(t *testing.T) {
+	r := newRig(t, testConfig, testRoster)
+	r.do("POST", "/ping/ping-secret/coo", "", "")
+	bad := []struct{ name, config, roster, want string }{
+		{"unknown key", testConfig + "scedule: {}\n", testRoster, "schedule"},
+		{"bad roster", testConfig, testRoster + "  - {id: coo}\n", "duplicate"},
+		{"driver of a later version", testConfig, testRoster + "  - {id: x, driver: {type: openclaw}}\n", "not available in this version"},
+		{"another store", strings.Replace(testConfig, "heartbeat.db", "other.db", 1), testRoster, "store.url"},
+		{"another token", strings.Replace(testConfig, "admin-token", "other-token", 1), testRoster, "server.token"},
+	}
+	for _, b := range bad {
+		writeFile(t, r.file, b.config)
+		writeFile(t, filepath.Join(r.dir, "fleet.yaml"), b.roster)
+		status, body := r.do("POST", "/-/reload", "admin-token", "")
+		if status != 422 || !strings.Contains(body, b.want) {
+			t.Errorf("%s: %d %s", b.name, status, body)
+		}
+		if n := len(r.agents()); n != 3 {
+			t.Errorf("%s: %d agents", b.name, n)
+		}
+	}
+	if _, body := r.do("GET", "/metrics", "", ""); !strings.Contains(body, "heartbeat_config_last_reload_successful 0") {
+		t.Error("the failed reload is not in the metrics")
+	}
+	writeFile(t, r.file, strings.Replace(testConfig, "ping-secret", "new-secret", 1))
+	writeFile(t, filepath.Join(r.dir, "fleet.yaml"), testRoster+"  - {id: joined}\n")
+	if status, body := r.do("POST", "/-/reload", "admin-token", ""); status != 200 {
+		t.Fatal(body)
+	}
+	if got := r.agentNow("coo"); got.State != beat.StateUp {
+		t.Errorf("a reload lost what was known: %+v", got)
+	}
+	if got := r.agentNow("joined"); got.State != beat.StateNew || got.NextRun.IsZero() {
+		t.Errorf("got %+v", got)
+	}
+	if old, _ := r.do("GET", "/ping/ping-secret/coo", "", ""); old != 404 {
+		t.Error("the old ping key still admits")
+	}
+}
+
+func TestAnEditedRosterIsFollowed(t *testing.T) {
+	r := newRig(t, testConfig, testRoster)
+	writeFile(t, filepath.Join(r.dir, "fleet.yaml"), testRoster+"  - {id: joined}\n")
+	await(t, "the new agent", func() bool { return len(r.agents()) == 4 })
+}
+
+func await(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !condition(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within 30s", what)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+func TestSlotsRunAndAreCounted(t *testing.T) {
+	r := newRig(t, testConfig, strings.Replace(testRoster, "every: 1h", "every: 1s", 1))
+	await(t, "three slots of each", func() bool {
+		for _, id := range []string{"coo", "worker", "failing"} {
+			runs, err := r.ledger.Runs(t.Context(), ledger.Query{Job: id})
+			if err != nil || len(runs) < 3 {
+				return false
+			}
+		}
+		return true
+	})
+	if got := r.agentNow("failing"); got.State != beat.StateDown || got.Reason != beat.ReasonFailed {
+		t.Errorf("got %+v", got)
+	}
+	if problems, err := testutil.GatherAndLint(r.registry); err != nil || len(problems) > 0 {
+		t.Errorf("%v, %v", problems, err)
+	}
+	_, body := r.do("GET", "/metrics", "", "")
+	for _, name := range []string{
+		`heartbeat_runs_total{agent="worker",outcome="ok"}`, `heartbeat_run_seconds_count{agent="worker"}`, "heartbeat_schedule_delay_seconds_count",
+		`heartbeat_next_run_timestamp_seconds{agent="coo"}`, `heartbeat_last_success_timestamp_seconds{agent="worker"}`,
+		`heartbeat_interval_seconds{agent="coo"} 1`, `heartbeat_in_progress{agent="worker"}`, `heartbeat_pings_total{kind="success"}`,
+		`heartbeat_notifications_total{result="sent",target="ops"}`, `heartbeat_notify_target_configured{target="ops"} 0`, "fleetwatch_build_info",
+	} {
+		if !strings.Contains(body, name) {
+			t.Errorf("%s is not in the metrics", name)
+		}
+	}
+	if strings.Contains(body, `heartbeat_last_success_timestamp_seconds{agent="failing"}`) {
+		t.Error("a success that never was has a time")
+	}
+}
+
+func TestTwoServersDoNotShareAStore(t *testing.T) {
+	r := newRig(t, testConfig, testRoster)
+	second, err := New(Options{ConfigFile: r.file, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Start(t.Context()); !errors.Is(err, errServed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPortInUseIsOneLine(t *testing.T) {
+	r := newRig(t, testConfig, testRoster)
+	file := filepath.Join(t.TempDir(), "heartbeat.yaml")
+	writeFile(t, file, strings.Replace(strings.Replace(testConfig, "127.0.0.1:0", r.Addr(), 1), "fleet.yaml", r.dir+"/fleet.yaml", 1))
+	_, err := New(Options{ConfigFile: file, Log: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), "in use") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAllProblemsOfAConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "heartbeat.yaml")
+	writeFile(t, filepath.Join(dir, "fleet.yaml"), testRoster)
+	writeFile(t, file, `
+server: {listen: "0.0.0.0:9095"}
+rooster: x
+schedule: {spread: wide, overlap: maybe}
+catch_up: {policy: some, window: soon, cap: 0}
+checks:
+  - {name: a, key: k, notify: [nobody]}
+  - {name: a, key: k}
+notify: {two: {feishu_webhook: "https://x", exec: [a]}, bad: {url: "ftp://x"}}
+jobs:
+  - {id: j, driver: {type: openclaw}}
+`)
+	_, _, err := Load(file)
+	var problems *confload.Errors
+	if !errors.As(err, &problems) {
+		t.Fatal(err)
+	}
+	paths := map[string]bool{}
+	for _, p := range problems.Problems {
+		paths[p.Path] = true
+		if p.Line == 0 {
+			t.Errorf("no line: %s", p)
+		}
+	}
+	for _, want := range []string{
+		"rooster", "catch_up.window", "server.listen", "schedule.spread", "schedule.overlap", "catch_up.policy", "catch_up.cap", "checks[0].notify[0]", "checks[1].name", "checks[1].key", "notify.two", "notify.bad.url", "jobs[0]", "jobs[0].driver",
+	} {
+		if !paths[want] {
+			t.Errorf("%s is not reported:\n%v", want, err)
+		}
+	}
+}
+
+func commandLine(t *testing.T, args ...string) (int, string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code := program.Main(t.Context(), Program(), args, strings.NewReader(""), &out, &errs)
+	return code, out.String() + errs.String()
+}
+
+func TestCheckConfigSaysWhatIsNotAvailable(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "heartbeat.yaml")
+	writeFile(t, file, testConfig+"maintenance: [{name: night, agents: [coo]}]\n")
+	writeFile(t, filepath.Join(dir, "fleet.yaml"), testRoster+
+		"  - {id: rich, model: m, patrol: true, driver: {type: exec, shell: 'true'}, probe: {unit: a.service}, sources: {workboard: {agent: a}}}\ndiscovery: {openclaw: true}\n")
+	code, out := commandLine(t, "check-config", "-config", file)
+	if code != 0 {
+		t.Fatal(out)
+	}
+	for _, want := range []string{"probe unit of rich", "source workboard of rich", "patrol of rich", "model of rich", "maintenance", "discovery.openclaw", "notice target ops", "<secret>"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not said", want)
+		}
+	}
+	for _, secret := range []string{"ping-secret", "check-secret", "admin-token"} {
+		if strings.Contains(out, secret) {
+			t.Errorf("%s is printed", secret)
+		}
+	}
+	writeFile(t, filepath.Join(dir, "fleet.yaml"), testRoster+"  - {id: later, driver: {type: multica}}\n")
+	if code, out := commandLine(t, "check-config", "-config", file); code != 2 || !strings.Contains(out, "later is not available") {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
+func TestCommandsAgainstAServer(t *testing.T) {
+	r := newRig(t, testConfig, testRoster)
+	file := filepath.Join(r.dir, "client.yaml")
+	writeFile(t, file, strings.Replace(testConfig, "127.0.0.1:0", r.Addr(), 1))
+	tests := []struct {
+		args string
+		code int
+		want string
+	}{
+		{"run worker --wait", 0, "ok"},
+		{"run failing --wait", 1, "exit status 3"},
+		{"run coo --wait", 0, "idle"},
+		{"run worker", 0, "started"},
+		{"run nobody", 2, "neither in the roster"},
+		{"run", 2, "expected one agent"},
+		{"list", 0, "every 1h0m0s"},
+		{"list --json", 0, `"kind": "agent"`},
+		{"status", 0, "首席运营官"},
+		{"status coo --json", 0, `"state": "new"`},
+		{"status nobody", 1, "no such agent"},
+		{"runs failing", 0, "exit_status"},
+		{"runs --outcome well", 1, "expected one of"},
+		{"health coo", 1, "new"},
+		{"health worker", 0, "worker "},
+		{"pause coo", 0, "coo: paused"},
+		{"health coo", 1, "paused"},
+		{"resume --all", 0, "worker: resumed"},
+		{"pause", 2, "expected agents or --all"},
+	}
+	for _, test := range tests {
+		args := append(strings.Fields(test.args), "-config", file)
+		if code, out := commandLine(t, args...); code != test.code || !strings.Contains(out, test.want) {
+			t.Errorf("%s: %d %s", test.args, code, out)
+		}
+	}
+	// A server that does not answer must not be bypassed.
+	writeFile(t, file, strings.Replace(testConfig, "127.0.0.1:0", "127.0.0.1:1", 1))
+	if code, out := commandLine(t, "run", "worker", "-config", file); code != 1 || !strings.Contains(out, "does not answer") {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
+func TestRunWithoutAServer(t *testing.T) {
+	r := newRig(t, testConfig, testRoster)
+	r.stop()
+	file := filepath.Join(r.dir, "client.yaml")
+	writeFile(t, file, strings.Replace(testConfig, "127.0.0.1:0", "127.0.0.1:1", 1))
+	for _, test := range []struct {
+		args string
+		code int
+	}{{"run worker --wait", 0}, {"run failing", 1}, {"run coo", 0}} {
+		args := append(strings.Fields(test.args), "-config", file)
+		if code, out := commandLine(t, args...); code != test.code {
+			t.Errorf("%s: %d %s", test.args, code, out)
+		}
+	}
+	// The server finds what was done meanwhile.
+	r.start()
+	if got := r.agentNow("worker"); got.State != beat.StateUp {
+		t.Errorf("got %+v", got)
+	}
+	if code, out := commandLine(t, "status", "-config", file); code != 1 || !strings.Contains(out, "start it with") {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
+func TestExitCodesMirrorOutcomes(t *testing.T) {
+	want := map[beat.Outcome]int{
+		beat.OutcomeOK: 0, beat.OutcomeIdle: 0, beat.OutcomeFailed: 1, beat.OutcomeUnverified: 3,
+		beat.OutcomeTimeout: 4, beat.OutcomeSkipped: 5, beat.OutcomeInterrupted: 6,
+	}
+	for _, outcome := range beat.Outcomes() {
+		if got := ExitCode(outcome); got != want[outcome] {
+			t.Errorf("%s: %d, want %d", outcome, got, want[outcome])
+		}
+	}
+}
+
+func TestEventsTellOfChanges(t *testing.T) {
+	r := newRig(t, testConfig, testRoster)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.Addr()+"/api/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer read-token")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	next := func() string {
+		buffer := make([]byte, 512)
+		n, err := resp.Body.Read(buffer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(buffer[:n])
+	}
+	if got := next(); !strings.Contains(got, "changed") {
+		t.Fatalf("got %q", got)
+	}
+	r.do("POST", "/ping/ping-secret/coo", "", "")
+	if got := next(); !strings.Contains(got, "changed") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestUpstreamIsPinged(t *testing.T) {
+	got := make(chan string, 8)
+	server := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.URL.Path }), ReadHeaderTimeout: time.Second}
+	listener := listen(t)
+	go func() { _ = server.Serve(listener) }()
+	defer func() { _ = server.Close() }()
+	newRig(t, testConfig+fmt.Sprintf("upstream_ping: http://%s/outside-key\n", listener.Addr()), testRoster)
+	if path := <-got; path != "/outside-key" {
+		t.Errorf("got %s", path)
+	}
+}
