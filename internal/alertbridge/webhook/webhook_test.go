@@ -1,0 +1,89 @@
+package webhook_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/store"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/webhook"
+)
+
+type failing struct{ err error }
+
+func (f failing) Accept(context.Context, store.Intake) (store.Accepted, error) {
+	return store.Accepted{}, f.err
+}
+
+type everybody struct{}
+
+func (everybody) Receivers(map[string]string, time.Time) []string { return []string{"r"} }
+func (everybody) Has(string) bool                                 { return true }
+
+func TestStoreFailureIs503(t *testing.T) {
+	for code, err := range map[string]error{"store_failed": errors.New("disk I/O error"), "too_many_cards": store.ErrTooManyCards} {
+		told := false
+		h := &webhook.Handler{
+			Store: failing{err}, Metrics: webhook.NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler),
+			Config:   func() (webhook.Router, func(string) store.Channels) { return everybody{}, nil },
+			Accepted: func(store.Accepted) { told = true },
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/webhook", strings.NewReader(`{"version":"4","alerts":[]}`)))
+		if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), code) || told {
+			t.Errorf("%d %s, told %v", w.Code, w.Body, told)
+		}
+	}
+}
+
+func TestDecode(t *testing.T) {
+	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	group, n, err := webhook.Decode([]byte(`{"version":"4","groupKey":"{}:{}","truncatedAlerts":3,"status":"firing","receiver":"team\\.x",
+		"externalURL":"http://am","groupLabels":{"alertname":"A"},"notification_reason":"x","routeLabels":{},"alerts":[
+		{"status":"firing","labels":{"alertname":"A"},"annotations":{"summary":"s"},"startsAt":"2026-11-22T19:59:00+08:00","endsAt":"0001-01-01T00:00:00Z","fingerprint":"f1"},
+		{"status":"resolved","labels":{"alertname":"A","i":"2"},"startsAt":"2026-11-22T11:00:00Z","endsAt":"2026-11-22T11:30:00Z"}]}`), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if group["alertname"] != "A" || n.Truncated != 3 || n.ExternalURL != "http://am" || len(n.Alerts) != 2 {
+		t.Errorf("%v %+v", group, n)
+	}
+	if a := n.Alerts[0]; a.Status != card.Firing || a.Fingerprint != "f1" || !a.StartsAt.Equal(at.Add(-time.Minute)) {
+		t.Errorf("%+v", a)
+	}
+	// Without a fingerprint, it is that of the labels.
+	if a := n.Alerts[1]; a.Status != card.Resolved || len(a.Fingerprint) != 16 {
+		t.Errorf("%+v", a)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"version":"4","alerts":[{"status":"firing","labels":{"a":"b"}}],"groupLabels":{"a":"b"}}`))
+	f.Add([]byte(`{"version":"4","alerts":[{"status":"resolved","labels":null,"endsAt":"9999-01-01T00:00:00Z"}]}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+		group, n, err := webhook.Decode(body, at)
+		if err != nil {
+			return
+		}
+		c := card.Open("r", group, n, nil)
+		if c == nil {
+			return
+		}
+		c.Apply(n)
+		c.Judge(card.Snapshot{Began: at.Add(time.Second), Reachable: true, Settled: true})
+		for _, a := range c.Alerts {
+			if a.Fingerprint == "" || a.StartsAt.After(at) {
+				t.Errorf("%+v", a)
+			}
+		}
+	})
+}
