@@ -114,7 +114,9 @@ func (a *App) start(ctx context.Context) error {
 	if err := a.executor.Recover(ctx, ""); err != nil {
 		a.log.Error("runs of an earlier process not all ended", "error", err)
 	}
-	a.routes()
+	if err := a.routes(); err != nil {
+		return err
+	}
 	a.registry.MustRegister(&collector{a})
 	a.reloads.Observe(nil)
 	a.stack.Go("notices", a.queue.Run)

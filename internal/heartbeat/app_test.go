@@ -146,6 +146,8 @@ func TestWhoMayAskWhat(t *testing.T) {
 		{"GET", "/health", 200, 200, 200},
 		{"GET", "/ready", 200, 200, 200},
 		{"GET", "/metrics", 200, 200, 200},
+		{"GET", "/", 200, 200, 200},
+		{"GET", "/board/fragment", 200, 200, 200},
 		{"GET", "/api/agents", 401, 200, 200},
 		{"GET", "/api/agents/coo", 401, 200, 200},
 		{"GET", "/api/agents/nobody", 401, 404, 404},
@@ -177,6 +179,17 @@ func TestWhoMayAskWhat(t *testing.T) {
 	for _, secret := range []string{"ping-secret", "check-secret", "admin-token", "read-token"} {
 		if strings.Contains(r.logs.String(), secret) {
 			t.Errorf("%s is in the log", secret)
+		}
+	}
+}
+
+func TestTheBoardCanBeClosed(t *testing.T) {
+	r := newRig(t, strings.Replace(testConfig, "server: {", "server: {public_read: false, ", 1), testRoster)
+	for token, want := range map[string]int{"": 401, "read-token": 200} {
+		for _, path := range []string{"/", "/board/fragment"} {
+			if got, body := r.do("GET", path, token, ""); got != want || strings.Contains(body, "首席") != (want == 200) {
+				t.Errorf("%s with %q: %d", path, token, got)
+			}
 		}
 	}
 }

@@ -78,7 +78,7 @@ func TestKillMidRun(t *testing.T) {
 		before := countLines(filepath.Join(dir, "starts"))
 		server := startServer(t, binary, config, address, filepath.Join(dir, "log"))
 		await(t, "runs", func() bool { return countLines(filepath.Join(dir, "starts")) >= before+2 })
-		<-time.After(time.Duration(rand.IntN(900)) * time.Millisecond)
+		<-time.After(time.Duration(rand.IntN(1500)) * time.Millisecond)
 		if err := server.Process.Signal(syscall.SIGKILL); err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}

@@ -14,9 +14,11 @@ import (
 
 	"github.com/fleetwatch/fleetwatch/internal/beat"
 	"github.com/fleetwatch/fleetwatch/internal/confload"
+	"github.com/fleetwatch/fleetwatch/internal/heartbeat/board"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/job"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/ledger"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/run"
+	"github.com/fleetwatch/fleetwatch/internal/heartbeat/watchdog"
 	"github.com/fleetwatch/fleetwatch/internal/httpserve"
 	"github.com/fleetwatch/fleetwatch/internal/webui"
 )
@@ -28,7 +30,7 @@ const (
 	eventGap = 250 * time.Millisecond
 )
 
-func (a *App) routes() {
+func (a *App) routes() error {
 	router := a.server.Router()
 	read := func(path string, handler http.HandlerFunc) {
 		router.Handle(path, a.server.RequireRead(handler)).Methods(http.MethodGet, http.MethodHead)
@@ -49,7 +51,33 @@ func (a *App) routes() {
 	a.pings.Routes(router)
 	a.server.Ready("store", a.ledger.Check)
 	a.server.Ready("notify", a.checkTargets)
+	page, err := board.New(boardSource{a}, a.log, a.server.Draining())
+	if err != nil {
+		return err
+	}
+	page.Routes(router, a.guardBoard)
+	return nil
 }
+
+// guardBoard lets everybody see states where public_read is on, and readers
+// only where it is off.
+func (a *App) guardBoard(next http.Handler) http.Handler {
+	guarded := a.server.RequireRead(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.current().config.Server.PublicRead {
+			next.ServeHTTP(w, r)
+			return
+		}
+		guarded.ServeHTTP(w, r)
+	})
+}
+
+// boardSource shows the board what the API shows.
+type boardSource struct{ app *App }
+
+func (s boardSource) Agents() []beat.Agent        { return s.app.agents() }
+func (s boardSource) Checks() []watchdog.Snapshot { return s.app.watch.Snapshots() }
+func (s boardSource) Changes() <-chan struct{}    { return s.app.states.changes() }
 
 // checkTargets names the notice targets that reach nobody.
 func (a *App) checkTargets(context.Context) error {
