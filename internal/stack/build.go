@@ -97,7 +97,7 @@ func BuildPrograms(ctx context.Context, root string, progress io.Writer) error {
 		revision = strings.TrimSpace(string(out))
 	}
 	return build(ctx, root, "building the programs",
-		[]string{"build", "-trimpath", "-ldflags", "-X github.com/fleetwatch/fleetwatch/internal/buildinfo.revision=" + revision,
+		[]string{"build", "-ldflags", "-X github.com/fleetwatch/fleetwatch/internal/buildinfo.revision=" + revision,
 			"-o", filepath.Join(root, ".bin") + string(filepath.Separator), "./cmd/...", "./internal/sandbox/sandboxd"}, progress)
 }
 
