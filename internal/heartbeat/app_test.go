@@ -22,6 +22,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/confload"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/ledger"
 	"github.com/fleetwatch/fleetwatch/internal/program"
+	"github.com/fleetwatch/fleetwatch/internal/sqlstore"
 )
 
 const testRoster = `
@@ -304,6 +305,98 @@ func TestAReloadTakesAllOrNothing(t *testing.T) {
 	}
 	if old, _ := r.do("GET", "/ping/ping-secret/coo", "", ""); old != 404 {
 		t.Error("the old ping key still admits")
+	}
+}
+
+// TestAChangedScheduleMakesUpForNothing: slots of a schedule that was not in
+// force while heartbeat was off were never due; those of the same one were.
+func TestAChangedScheduleMakesUpForNothing(t *testing.T) {
+	r := newRig(t, testConfig, testRoster)
+	r.stop()
+	record, err := ledger.Open(t.Context(), sqlstore.URL("sqlite:"+r.dir+"/data/heartbeat.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs, err := record.Jobs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	coo, worker := jobs["coo"], jobs["worker"]
+	coo.Cursor, worker.Cursor = time.Now().Add(-5*time.Hour), time.Now().Add(-5*time.Hour)
+	worker.ScheduleKey = "every 7s + 0s"
+	if err := record.SaveJobs(t.Context(), []ledger.Job{coo, worker}); err != nil {
+		t.Fatal(err)
+	}
+	if err := record.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	missed := func(id string) int {
+		runs, err := r.ledger.Runs(t.Context(), ledger.Query{Job: id, Outcome: beat.OutcomeSkipped})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(runs)
+	}
+	await(t, "the missed slots of coo", func() bool { return missed("coo") == 1 })
+	if n := missed("worker"); n != 0 {
+		t.Errorf("%d missed slots of a schedule that was not in force", n)
+	}
+}
+
+// TestPingsLostWhileOffAreNotHeldAgainstAnAgent starts heartbeat after three
+// hours in which nobody could ping.
+func TestPingsLostWhileOffAreNotHeldAgainstAnAgent(t *testing.T) {
+	r := newRig(t, testConfig, testRoster)
+	r.do("POST", "/ping/ping-secret/coo", "", "")
+	r.stop()
+	record, err := ledger.Open(t.Context(), sqlstore.URL("sqlite:"+r.dir+"/data/heartbeat.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs, err := record.Jobs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts := jobs["coo"].Facts
+	facts.Beat = time.Now().Add(-3 * time.Hour)
+	facts.Sign = facts.Beat
+	if err := record.SaveFacts(t.Context(), "coo", facts); err != nil {
+		t.Fatal(err)
+	}
+	if err := record.SetMark(t.Context(), ledger.MarkAwake, facts.Beat.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if err := record.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	if got := r.agentNow("coo"); got.State != beat.StateUnknown || got.Reason != beat.ReasonWasOff {
+		t.Errorf("got %s (%s)", got.State, got.Reason)
+	}
+}
+
+func TestProgressPingsExtendARun(t *testing.T) {
+	r := newRig(t, testConfig, testRoster)
+	release := filepath.Join(r.dir, "go")
+	writeFile(t, filepath.Join(r.dir, "fleet.yaml"), testRoster+
+		fmt.Sprintf("  - {id: long, timeout: 1s, driver: {type: exec, shell: 'while [ ! -e %s ]; do sleep 0.02; done'}}\n", release))
+	if err := r.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, done, err := r.executor.Demand("long", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 { // two seconds, twice the timeout
+		<-time.After(200 * time.Millisecond)
+		if status, body := r.do("POST", "/ping/ping-secret/long/progress", "", ""); status != 200 {
+			t.Fatal(body)
+		}
+	}
+	writeFile(t, release, "")
+	if ended := <-done; ended.Outcome != beat.OutcomeOK {
+		t.Errorf("got %+v", ended)
 	}
 }
 

@@ -123,6 +123,7 @@ func TestVerdict(t *testing.T) {
 		{"heard after, then silent", true, story{ping(PingSuccess, 0), off(5, 60), ping(PingSuccess, 61)}, 76.1, beat.StateDown, beat.ReasonMissed},
 		{"off again before anything could be heard", true, story{ping(PingSuccess, 0), off(5, 60), off(61, 62)}, 63, beat.StateUnknown, beat.ReasonWasOff},
 		{"an idle run of ours does not end the agent's own run", true, story{ping(PingSuccess, 0), ping(PingStart, 2), ended(beat.OutcomeIdle, 5)}, 10.1, beat.StateDown, beat.ReasonTimeout},
+		{"a run begun after the absence has no excuse", true, story{ping(PingSuccess, 0), off(5, 60), ping(PingStart, 61)}, 69.1, beat.StateDown, beat.ReasonTimeout},
 		{"end of a started run may have been lost", true, story{ping(PingSuccess, 0), ping(PingStart, 4), off(5, 14)}, 14.5, beat.StateUnknown, beat.ReasonWasOff},
 	}
 	for _, test := range tests {

@@ -58,7 +58,7 @@ func newRig(t *testing.T) *rig {
 	r.handler = New(r.recorder, log, r.registry)
 	r.handler.Set(Keys{
 		Jobs: "ping-key", IDs: map[string]bool{"coo": true, "lawyer": true},
-		Checks: map[string]redact.Secret{"watchdog": "check-key", "keyless": ""},
+		Checks: map[string]redact.Secret{"watchdog": "check-key", "other": "other-check-key", "keyless": ""},
 	})
 	server := httpserve.New(httpserve.Options{Program: "test", Listen: "127.0.0.1:0", Log: log, Registry: r.registry})
 	r.handler.Routes(server.Router())
@@ -158,6 +158,12 @@ func TestWithoutKeysNobodyIsAdmitted(t *testing.T) {
 			t.Errorf("%s: %d", path, got)
 		}
 	}
+	if _, _, ok := r.handler.resolve("", "", ""); ok {
+		t.Error("an empty key matches a check without one")
+	}
+	if _, _, ok := r.handler.resolve("", "coo", ""); ok {
+		t.Error("an empty key matches an unset ping key")
+	}
 	if len(r.got) > 0 {
 		t.Errorf("received %v", r.got)
 	}
@@ -188,13 +194,21 @@ func TestAFloodIsLimitedPerSender(t *testing.T) {
 	if limited == 0 || len(r.got) < burst {
 		t.Errorf("%d limited, %d received", limited, len(r.got))
 	}
-	if got := r.do("GET", "/ping/ping-key/lawyer", "").StatusCode; got != 200 {
-		t.Errorf("another sender: %d", got)
+	for _, other := range []string{"/ping/ping-key/lawyer", "/ping/check-key"} {
+		if got := r.do("GET", other, "").StatusCode; got != 200 {
+			t.Errorf("another sender: %d", got)
+		}
+	}
+	for range burst + 20 {
+		r.do("GET", "/ping/check-key", "")
+	}
+	if got := r.do("GET", "/ping/other-check-key", "").StatusCode; got != 200 {
+		t.Errorf("another check: %d", got)
 	}
 	for range 5 {
 		r.do("GET", "/ping/ping-key/nobody-"+strconv.Itoa(time.Now().Nanosecond()), "")
 	}
-	if len(r.handler.limiters) != 2 {
+	if len(r.handler.limiters) != 4 {
 		t.Errorf("%d senders are kept", len(r.handler.limiters))
 	}
 }

@@ -237,6 +237,11 @@ func TestReloadKeepsThePlace(t *testing.T) {
 		if len(sink.runs["coo"]) != 1 || sink.missed["coo"] != 0 {
 			t.Errorf("a changed schedule made up for slots that never were: %v, missed %d", sink.runs, sink.missed["coo"])
 		}
+		time.Sleep(time.Minute)
+		loop.Step()
+		if len(sink.runs["coo"]) != 2 {
+			t.Errorf("the changed schedule is not followed: %v", sink.runs)
+		}
 	})
 }
 

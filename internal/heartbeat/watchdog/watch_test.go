@@ -207,6 +207,17 @@ func TestStateAndNoticesSurviveARestart(t *testing.T) {
 	r.expect("silent after the restart", "bot:down/missed", "mail:down/missed")
 }
 
+func TestSilenceWhileTheMachineSleptDoesNotCount(t *testing.T) {
+	r := newRig(t, watchdogCheck())
+	r.ping("watchdog", liveness.PingSuccess, "")
+	r.clock = r.clock.Add(time.Hour)
+	r.Absent(r.clock)
+	r.after(time.Minute)
+	r.expect("just woken")
+	r.after(5 * time.Minute)
+	r.expect("still silent", "bot:down/missed", "mail:down/missed")
+}
+
 func TestReloadKeepsStates(t *testing.T) {
 	r := newRig(t, watchdogCheck())
 	r.ping("watchdog", liveness.PingSuccess, "")
