@@ -260,6 +260,30 @@ func TestRealAlertmanagerGone(t *testing.T) {
 	}
 }
 
+// TestRealAlertmanagerRestarted forgets all its alerts: that says nothing.
+func TestRealAlertmanagerRestarted(t *testing.T) {
+	binary(t, "alertmanager")
+	fs, address := newFeishu(t, feishu.Options{}), freeAddress(t)
+	b := startBridge(t, settings{feishu: fs.url, alertmanager: "http://" + address, minUptime: "1m"})
+	am := startAlertmanager(t, address, "http://"+b.Addr()+"/webhook", "--cluster.listen-address=")
+	x := down("secretary", "critical", time.Now())
+	am.tell(time.Minute, watchdog(), x)
+	fs.waitCards(t, "red")
+	answers := func(n int) func() bool {
+		return func() bool { return strings.Count(b.logs.String(), "alertmanager answers") == n }
+	}
+	eventually(t, answers(1), func() string { return "the bridge hears Alertmanager" })
+	am.kill()
+	eventually(t, func() bool { return strings.Count(b.logs.String(), "alertmanager does not answer") == 2 }, func() string { return "the bridge misses Alertmanager" })
+	startAlertmanager(t, address, "http://"+b.Addr()+"/webhook", "--cluster.listen-address=")
+	eventually(t, answers(2), func() string { return "the bridge hears the new Alertmanager" })
+	success := b.metric("alertbridge_reconcile_last_success_timestamp_seconds")
+	eventually(t, func() bool { return b.metric("alertbridge_reconcile_last_success_timestamp_seconds") != success }, func() string { return "one more comparison" })
+	if v := fs.views(); len(v) != 1 || v[0].Template != "red" || v[0].Revisions != 1 {
+		t.Errorf("cards %+v, want the red one unchanged", v)
+	}
+}
+
 func TestRealTwoPeers(t *testing.T) {
 	fs := newFeishu(t, feishu.Options{})
 	addresses := []string{freeAddress(t), freeAddress(t)}

@@ -119,6 +119,7 @@ func TestLife(t *testing.T) {
 		{"grey is settled when monitoring is back for long", []any{notice(0, firing("x", 0)), notice(300, resolved("x", 0, 299)), deadSince(listing(310), 60), backFor3m}, card.StateResolved, 1},
 		{"grey fires again", []any{notice(0, firing("x", 0)), notice(300, resolved("x", 0, 299)), deadSince(listing(310), 60), listing(320, "x")}, card.StateFiring, 1},
 		{"an alert not mentioned is not resolved", []any{notice(0, firing("x", 0), firing("y", 0)), notice(10, resolved("y", 0, 9)), listing(20, "x")}, card.StateFiring, 1},
+		{"nor does it wait for a judgement", []any{notice(0, firing("x", 0), firing("y", 0)), notice(10, resolved("y", 0, 9))}, card.StateFiring, 1},
 		{"resolve overruled by Alertmanager", []any{notice(0, firing("x", 0)), notice(10, resolved("x", 0, 9)), listing(20, "x")}, card.StateFiring, 1},
 		{"a listing older than the claim does not judge it", []any{notice(0, firing("x", 0)), notice(10, resolved("x", 0, 9)), listing(10, "x")}, card.StateSettling, 1},
 		{"silenced", []any{notice(0, firing("x", 0)), muted}, card.StateSilenced, 1},

@@ -2,7 +2,6 @@ package deliver_test
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"path/filepath"
@@ -170,7 +169,52 @@ func TestPatchInDoubtIsWaitedFor(t *testing.T) {
 	p.run(t, func() bool { return p.feishu.Counts().Patches == 1 })
 	for _, r := range p.feishu.Requests() {
 		if r.Op == sandbox.OpPatch && r.At.Before(last.Add(p.config.Timeout)) {
-			t.Error(fmt.Sprintf("patched %s after the one in doubt, within its timeout of %s", r.At.Sub(last), p.config.Timeout))
+			t.Errorf("patched %s after the one in doubt, within its timeout of %s", r.At.Sub(last), p.config.Timeout)
 		}
+	}
+}
+
+// TestStoredBeforeSent looks into the store while Feishu hangs over the first
+// send: a kill at that moment must find the operation there.
+func TestStoredBeforeSent(t *testing.T) {
+	p := newParts(t, feishu.Address{Type: "chat_id", ID: "oc_1"})
+	if err := p.feishu.AddFault(sandbox.Fault{Kind: sandbox.FaultHang, Ops: []sandbox.Op{sandbox.OpCreate}, Times: 1}); err != nil {
+		t.Fatal(err)
+	}
+	shown, _ := p.accept(t)
+	hung := func() bool {
+		for _, r := range p.feishu.Requests() {
+			if r.Op == sandbox.OpCreate {
+				return true
+			}
+		}
+		return false
+	}
+	p.run(t, hung)
+	legs, err := p.store.Legs(t.Context(), shown.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if op := legs[0].Op; op == nil || !op.InDoubt || op.UUID != card.UUID(shown.ID, "app", "create", 1) {
+		t.Errorf("the store holds %+v", op)
+	}
+}
+
+// TestResetHeaderWins is a rate limit that ends when Feishu says.
+func TestResetHeaderWins(t *testing.T) {
+	p := newParts(t, feishu.Address{Type: "chat_id", ID: "oc_1"})
+	if err := p.feishu.AddFault(sandbox.Fault{Kind: sandbox.FaultRateLimit, Ops: []sandbox.Op{sandbox.OpCreate}, Times: 1, Reset: 2}); err != nil {
+		t.Fatal(err)
+	}
+	p.accept(t)
+	p.run(t, func() bool { return p.feishu.Counts().Creates == 1 })
+	var creates []time.Time
+	for _, r := range p.feishu.Requests() {
+		if r.Op == sandbox.OpCreate {
+			creates = append(creates, r.At)
+		}
+	}
+	if len(creates) != 2 || creates[1].Sub(creates[0]) < 2*time.Second {
+		t.Errorf("sent at %v, want the second 2s after the first", creates)
 	}
 }
