@@ -218,3 +218,17 @@ func TestResetHeaderWins(t *testing.T) {
 		t.Errorf("sent at %v, want the second 2s after the first", creates)
 	}
 }
+
+// TestListedButSentSince is a leg that was listed as due and sent before its
+// turn came.
+func TestListedButSentSince(t *testing.T) {
+	p := newParts(t, feishu.Address{Type: "chat_id", ID: "oc_1"})
+	_, leg := p.accept(t)
+	d := deliver.New(p.store, slog.New(slog.DiscardHandler), deliver.NewMetrics(prometheus.NewRegistry()), p.config)
+	for range 2 {
+		d.Step(t.Context(), leg)
+	}
+	if n := p.feishu.Counts(); n.Creates != 1 || n.Duplicates != 0 {
+		t.Errorf("%d creates, %d repeats", n.Creates, n.Duplicates)
+	}
+}
