@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -254,9 +253,8 @@ func heartbeatKilled(t *testing.T, r *running) {
 	r.do(t, r.Agent(t.Context(), "opengineer", "stall")) // its next run hangs
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	run := exec.CommandContext(ctx, filepath.Join(r.Layout.Bin, "heartbeat"), "-config", filepath.Join(r.Layout.Root, "compose", "config", "heartbeat.yaml"), "run", "opengineer")
-	service, _ := stack.NewPlan(r.Layout, stack.NoSettings(), stack.FastPace()).Service(stack.Heartbeat)
-	run.Env = append(os.Environ(), service.Env...)
+	run := exec.CommandContext(ctx, filepath.Join(r.Layout.Dir, "bin", "heartbeat"), "run", "opengineer")
+	run.Env = []string{} // as little as cron gives
 	out, err := run.CombinedOutput()
 	if err != nil {
 		t.Fatalf("heartbeat run: %v: %s", err, out)

@@ -69,7 +69,11 @@ func start(t *testing.T) *running {
 	if _, err := stack.Prepare(l, plan.Pace); err != nil {
 		t.Fatal(err)
 	}
-	supervisor := stack.NewSupervisor(stack.NewPlan(l, stack.NoSettings(), plan.Pace))
+	plan = stack.NewPlan(l, stack.NoSettings(), plan.Pace) // with the secrets that Prepare made
+	if err := plan.WriteWrappers(); err != nil {
+		t.Fatal(err)
+	}
+	supervisor := stack.NewSupervisor(plan)
 	t.Cleanup(func() {
 		if err := supervisor.StopAll(); err != nil {
 			t.Error(err)

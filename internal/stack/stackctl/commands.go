@@ -66,6 +66,9 @@ func up(ctx context.Context, o options, _ []string) error {
 	if err != nil {
 		return err
 	}
+	if err := stack.NewPlan(l, settings, pace).WriteWrappers(); err != nil {
+		return err
+	}
 	if made > 0 {
 		fmt.Printf("Made %d secrets in %s (0600).\n", made, filepath.Join(l.Dir, "secrets"))
 	}
@@ -251,6 +254,9 @@ func demo(ctx context.Context, o options, _ []string) error {
 		return err
 	}
 	plan = stack.NewPlan(l, stack.NoSettings(), plan.Pace) // with the secrets that Prepare made
+	if err := plan.WriteWrappers(); err != nil {
+		return err
+	}
 	supervisor := stack.NewSupervisor(plan)
 	defer func() {
 		fmt.Println("\nStopping the demo ...")

@@ -1,0 +1,138 @@
+// Command benchreport runs the benchmarks whose figures have a target, prints
+// each with pass or miss, and writes docs/benchmarks.md with the machine's
+// facts. A miss makes the exit code 1.
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fleetwatch/fleetwatch/internal/stack"
+)
+
+// benchmark is one `go test -bench` call.
+type benchmark struct {
+	name, pkg, benchtime string
+}
+
+// target is a figure that a benchmark reports, and its bound.
+type target struct {
+	benchmark, unit string // as b.ReportMetric names it
+	what            string
+	bound           float64
+	atLeast         bool // the bound is a minimum
+}
+
+func benchmarks() []benchmark {
+	return []benchmark{
+		{"BenchmarkWebhookAccept", "./internal/alertbridge", "20000x"},
+		{"BenchmarkScheduleDelay", "./internal/heartbeat", "1x"},
+	}
+}
+
+func targets() []target {
+	return []target{
+		{"BenchmarkWebhookAccept", "accepts/s", "alertbridge: durable webhook accepts per second, deliveries going on beside", 2000, true},
+		{"BenchmarkScheduleDelay", "p99-ms", "heartbeat: lateness of 10,000 jobs at 1-10 min, p99 in ms", 100, false},
+		{"BenchmarkScheduleDelay", "max-ms", "heartbeat: lateness of 10,000 jobs at 1-10 min, max in ms", 1000, false},
+		{"BenchmarkScheduleDelay", "missed", "heartbeat: slots missed", 0, false},
+		{"BenchmarkScheduleDelay", "twice", "heartbeat: slots started twice", 0, false},
+	}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ok, err := run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "benchreport:", err)
+	}
+	if err != nil || !ok {
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) (bool, error) {
+	root, err := stack.FindRoot(".")
+	if err != nil {
+		return false, err
+	}
+	measured := map[string]float64{}
+	for _, b := range benchmarks() {
+		fmt.Printf("running %s ...\n", b.name)
+		if err := b.run(ctx, root, measured); err != nil {
+			return false, err
+		}
+	}
+	table, ok := render(measured)
+	fmt.Print("\n" + table)
+	text := "# Benchmarks\n\nWritten by `make bench` in one run, on " + machine() + ", " + time.Now().UTC().Format(time.DateOnly) + ".\n\n" + table
+	return ok, os.WriteFile(filepath.Join(root, "docs", "benchmarks.md"), []byte(text), 0o644) //nolint:gosec // a document
+}
+
+// run adds the benchmark's figures to measured, under "NAME UNIT".
+func (b benchmark) run(ctx context.Context, root string, measured map[string]float64) error {
+	command := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^"+b.name+"$", "-benchtime", b.benchtime, "-timeout", "20m", b.pkg) //nolint:gosec // our own arguments
+	command.Dir = root
+	var out bytes.Buffer
+	command.Stdout, command.Stderr = &out, &out
+	if err := command.Run(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", b.name, err, out.String())
+	}
+	for line := range strings.Lines(out.String()) {
+		fields := strings.Fields(line)
+		if len(fields) < 4 || !strings.HasPrefix(fields[0], b.name) {
+			continue
+		}
+		for i := 2; i+1 < len(fields); i += 2 {
+			if v, err := strconv.ParseFloat(fields[i], 64); err == nil {
+				measured[b.name+" "+fields[i+1]] = v
+			}
+		}
+	}
+	return nil
+}
+
+func render(measured map[string]float64) (string, bool) {
+	var b strings.Builder
+	b.WriteString("| figure | target | measured | |\n|---|---|---|---|\n")
+	all := true
+	for _, t := range targets() {
+		value, there := measured[t.benchmark+" "+t.unit]
+		sign, pass := "<=", there && value <= t.bound
+		if t.atLeast {
+			sign, pass = ">=", there && value >= t.bound
+		}
+		verdict, shown := "pass", strconv.FormatFloat(value, 'f', 1, 64)
+		if !pass {
+			verdict, all = "MISS", false
+		}
+		if !there {
+			shown = "not reported"
+		}
+		fmt.Fprintf(&b, "| %s | %s %g | %s | %s |\n", t.what, sign, t.bound, shown, verdict)
+	}
+	return b.String(), all
+}
+
+func machine() string {
+	model := "an unknown processor"
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(text)) {
+			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+				model = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	return fmt.Sprintf("%d cores (%s), %s/%s, %s", runtime.NumCPU(), model, runtime.GOOS, runtime.GOARCH, runtime.Version())
+}
