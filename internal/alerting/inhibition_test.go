@@ -3,6 +3,7 @@ package alerting
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -58,9 +59,7 @@ func inhibitionCases() []inhibitionCase {
 	type labels = map[string]string
 	alert := func(name, severity string, more labels) labels {
 		l := labels{"alertname": name, "severity": severity}
-		for k, v := range more {
-			l[k] = v
-		}
+		maps.Copy(l, more)
 		return l
 	}
 	agent := func(id string) labels { return labels{"agent_name": id, "instance": "openclaw-agents"} }
