@@ -39,7 +39,7 @@ func freeAddress(t *testing.T) string {
 func buildBinary(t *testing.T, dir string) string {
 	t.Helper()
 	binary := filepath.Join(dir, "heartbeat")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/fleetwatch/fleetwatch/cmd/heartbeat") //nolint:gosec // builds this module
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/fleetwatch/fleetwatch/cmd/heartbeat")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -101,14 +101,14 @@ func startServer(t *testing.T, binary, config, address, log string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	defer func() { _ = file.Close() }()
-	server := exec.CommandContext(context.WithoutCancel(t.Context()), binary, "serve", "-config", config) //nolint:gosec // the binary built above
+	server := exec.CommandContext(context.WithoutCancel(t.Context()), binary, "serve", "-config", config)
 	server.Stdout, server.Stderr = file, file
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = server.Process.Kill() })
 	await(t, "server", func() bool {
-		resp, err := http.Get("http://" + address + "/health") //nolint:noctx // bounded by await
+		resp, err := http.Get("http://" + address + "/health")
 		if err != nil {
 			return false
 		}
@@ -184,7 +184,7 @@ func TestCrontabLine(t *testing.T) {
 	writeFile(t, filepath.Join(r.dir, "token"), "admin-token\n")
 	writeFile(t, file, strings.NewReplacer("127.0.0.1:0", r.Addr(), "token: admin-token", "token_file: token").Replace(testConfig))
 	for agent, want := range map[string]int{"worker": 0, "failing": 1} {
-		cron := exec.CommandContext(t.Context(), "/bin/sh", "-c", binary+" run "+agent+" --wait -config "+file) //nolint:gosec // the binary built above
+		cron := exec.CommandContext(t.Context(), "/bin/sh", "-c", binary+" run "+agent+" --wait -config "+file)
 		cron.Env, cron.Dir = []string{"PATH=/usr/bin:/bin", "HOME=/nonexistent"}, "/"
 		cron.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		out, err := cron.CombinedOutput()

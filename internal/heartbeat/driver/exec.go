@@ -53,7 +53,7 @@ func (e *Exec) Run(ctx context.Context, d fleet.Driver, call Call, started func(
 	}
 	env, secrets := Environment(call, d.Env)
 	secrets = append(secrets, e.secrets...)
-	cmd := exec.Command(argv[0], argv[1:]...) //nolint:gosec,noctx // the roster's own command; the tree is ended below, not the leader alone
+	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // the roster's own command; the tree is ended below, not the leader alone
 	cmd.Env, cmd.Dir = env, d.Dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out := &capture{}

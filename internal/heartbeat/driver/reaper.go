@@ -75,7 +75,7 @@ func waitGone(until time.Time, left func() []int, leader <-chan struct{}, sig sy
 		if sig != 0 {
 			signal(pids, sig)
 		}
-		time.Sleep(pollPause)
+		<-time.After(pollPause)
 	}
 }
 

@@ -34,11 +34,11 @@ func (e Every) Next(after time.Time) time.Time {
 		return time.Time{}
 	}
 	since := after.Sub(time.Unix(0, 0)) - e.Offset
-	steps := since / e.Interval
+	steps := int64(since / e.Interval)
 	if since%e.Interval < 0 {
 		steps--
 	}
-	return time.Unix(0, 0).Add(e.Offset + (steps+1)*e.Interval).UTC()
+	return time.Unix(0, 0).Add(e.Offset + time.Duration(steps+1)*e.Interval).UTC()
 }
 
 // Cron follows a cron expression in a zone.

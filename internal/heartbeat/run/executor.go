@@ -169,15 +169,14 @@ func (e *Executor) begin() bool {
 	return true
 }
 
-func (e *Executor) goIf(fn func()) bool {
+func (e *Executor) goIf(fn func()) {
 	if !e.begin() {
-		return false
+		return
 	}
 	go func() {
 		defer e.wg.Done()
 		fn()
 	}()
-	return true
 }
 
 // Fire runs slots of one job one after the other; it does not block.

@@ -96,12 +96,12 @@ func (c Check) ticked(s State, now time.Time) (State, change) {
 		s.Detail = "no ping for " + (c.Every + c.Grace).String()
 		return s, change{tell: true, reason: reasonMissed}
 	}
-	clear := c.ClearAfter
-	if clear <= 0 {
-		clear = defaultClearAfter
+	quiet := c.ClearAfter
+	if quiet <= 0 {
+		quiet = defaultClearAfter
 	}
-	if c.Every <= 0 && s.Status == StatusDown && now.Sub(s.LastFail) >= clear {
-		s.Detail = "no failure was reported for " + clear.String() + "; nothing says that all is well"
+	if c.Every <= 0 && s.Status == StatusDown && now.Sub(s.LastFail) >= quiet {
+		s.Detail = "no failure was reported for " + quiet.String() + "; nothing says that all is well"
 		return s.risen(now), change{tell: true, reason: reasonCleared}
 	}
 	return s, change{}
