@@ -117,7 +117,7 @@ const defaultWait = 15 * time.Minute
 
 func setupRun(set *flag.FlagSet) program.Run {
 	wait := set.Bool("wait", false, "wait for the end; the exit code is the outcome")
-	timeout := set.Duration("timeout", defaultWait, "how long to wait at most; past it the exit code is 4 and the run goes on (in the server)")
+	timeout := set.Duration("timeout", defaultWait, "how long to wait at most; past it the run goes on in the server and the exit code is 4; without a server the run is interrupted, 6")
 	reason := set.String("reason", "", "why, for the history and the driver")
 	return func(ctx context.Context, env program.Env) error {
 		if len(env.Args) != 1 {
