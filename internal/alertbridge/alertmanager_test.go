@@ -72,7 +72,7 @@ receivers:
 		t.Fatal(err)
 	}
 	args = append([]string{"--config.file=" + file, "--storage.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + address, "--log.level=error"}, args...)
-	a := &realAlertmanager{t: t, url: "http://" + address, command: exec.Command(path, args...)} //nolint:gosec,noctx // killed below
+	a := &realAlertmanager{t: t, url: "http://" + address, command: exec.Command(path, args...)}
 	logs := &lockedBuffer{}
 	a.command.Stderr = logs
 	if err := a.command.Start(); err != nil {
@@ -85,7 +85,7 @@ receivers:
 		}
 	})
 	eventually(t, func() bool {
-		response, err := http.Get(a.url + "/-/ready") //nolint:noctx // loopback
+		response, err := http.Get(a.url + "/-/ready")
 		if err != nil {
 			return false
 		}

@@ -116,6 +116,7 @@ func (a *App) listen(c *Config, registry *prometheus.Registry) error {
 	a.server.Ready("store", a.store.Ready)
 	a.server.Ready("receivers", a.receiversReady)
 	a.server.Ready("feishu", a.dispatcher.Ready)
+	a.server.Ready("alertmanager", a.reconciler.Ready)
 	hook := &webhook.Handler{Store: a.store, Config: a.routing, Metrics: a.webhooks, Log: a.log, Accepted: a.accepted}
 	guarded := hook.Guard(func(r *http.Request) bool { return httpserve.Authorized(r, a.current.Load().config.Server.Token) })
 	a.server.Router().Handle("/webhook", guarded).Methods(http.MethodPost)
@@ -224,8 +225,7 @@ func (a *App) Reload(ctx context.Context) (err error) {
 	if _, err := a.store.Connect(ctx, built.deliver.Channels, time.Now()); err != nil {
 		return err
 	}
-	a.dispatcher.Wake()
-	return nil
+	return a.dispatcher.Retry(ctx)
 }
 
 // sweep deletes what is past its retention, now and then.

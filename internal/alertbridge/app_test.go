@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/fleetwatch/fleetwatch/internal/sandbox/feishu"
 )
 
@@ -218,5 +220,13 @@ func TestCustomBot(t *testing.T) {
 	}, func() string { return "a bad sign is counted" })
 	if strings.Contains(b.logs.String(), "tok-1") || strings.Contains(b.logs.String(), "sign-secret") {
 		t.Errorf("the log holds a secret: %s", b.logs)
+	}
+}
+
+func TestMetricsAreWellFormed(t *testing.T) {
+	b := startBridge(t, settings{feishu: newFeishu(t, feishu.Options{}).url})
+	problems, err := testutil.GatherAndLint(b.Registry())
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v, %v", problems, err)
 	}
 }

@@ -100,7 +100,7 @@ func renderCommand(flags *flag.FlagSet) program.Run {
 		case "-":
 			body, err = io.ReadAll(env.Stdin)
 		default:
-			body, err = os.ReadFile(*file) //nolint:gosec // the path is the operator's own flag
+			body, err = os.ReadFile(*file)
 		}
 		if err != nil {
 			return fmt.Errorf("reading the payload: %w", err)

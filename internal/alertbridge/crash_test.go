@@ -45,7 +45,7 @@ func startChild(t *testing.T, config string) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{command: exec.Command(self), drained: make(chan struct{})} //nolint:gosec,noctx // killed by the test
+	c := &child{command: exec.Command(self), drained: make(chan struct{})}
 	c.command.Env = append(os.Environ(), childConfig+"="+config)
 	stderr, err := c.command.StderrPipe()
 	if err != nil {
@@ -114,7 +114,7 @@ func crashRounds() int {
 func TestCrashBetweenAcceptAndDelivery(t *testing.T) {
 	fs := newFeishu(t, feishu.Options{})
 	config := writeConfig(t, settings{feishu: fs.url, dir: t.TempDir(), receivers: manyReceivers, extra: crashRoutes})
-	random := rand.New(rand.NewPCG(7, 7)) //nolint:gosec // repeatable moments
+	random := rand.New(rand.NewPCG(7, 7))
 	const perRound = 16
 	resolved, told := map[string]bool{}, &sync.Map{}
 	var posted []string

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -189,7 +190,7 @@ func TestLimitsAreKept(t *testing.T) {
 	}
 }
 
-func TestStoreThatCannotWrite(t *testing.T) {
+func TestTooManyOpenCards(t *testing.T) {
 	fs := newFeishu(t, feishu.Options{})
 	b := startBridge(t, settings{feishu: fs.url, extra: "store: {max_open_cards: 1}"})
 	start := time.Now().Add(-time.Minute)
@@ -202,5 +203,36 @@ func TestStoreThatCannotWrite(t *testing.T) {
 	fs.waitCards(t, "green")
 	b.post(payload(group("b"), down("b", "critical", start)))
 	fs.waitCards(t, "green", "red")
-	b.stop()
+}
+
+// TestCredentialsPutRight is a wrong secret, corrected by a reload: what waited
+// is sent at once.
+func TestCredentialsPutRight(t *testing.T) {
+	fs := newFeishu(t, feishu.Options{Apps: map[string]string{"cli_app": "another-secret"}})
+	s := settings{feishu: fs.url, dir: t.TempDir()}
+	b := startBridge(t, s)
+	b.post(payload(group("a"), down("a", "critical", time.Now().Add(-time.Minute))))
+	eventually(t, func() bool {
+		return b.metric(`alertbridge_deliveries_total{kind="create",receiver="oncall",result="auth"}`) != "0"
+	}, func() string { return "the refusal is counted" })
+	if status, text := b.do(http.MethodGet, "/ready", "", ""); status != 200 || !strings.Contains(text, "feishu: auth") {
+		t.Errorf("/ready: %d %s", status, text)
+	}
+	file := writeConfig(t, s)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(data), "app-secret-value", "another-secret")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, text := b.do(http.MethodPost, "/-/reload", "admin-token-value", ""); status != 200 {
+		t.Fatal(status, text)
+	}
+	fs.waitCards(t, "red")
+	for _, secret := range []string{"app-secret-value", "another-secret"} {
+		if strings.Contains(b.logs.String(), secret) {
+			t.Errorf("the log holds %s", secret)
+		}
+	}
 }

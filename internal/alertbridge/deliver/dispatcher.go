@@ -78,6 +78,18 @@ func (d *Dispatcher) Wake() {
 	}
 }
 
+// Retry makes everything that waits for its next try due now, such as after the
+// credentials were put right.
+func (d *Dispatcher) Retry(ctx context.Context) error {
+	for name := range d.Config().lanes() {
+		if err := d.store.Hasten(ctx, name, time.Now()); err != nil {
+			return err
+		}
+	}
+	d.Wake()
+	return nil
+}
+
 // Run sends until ctx ends, then waits for the calls under way, which end
 // within the configured timeout.
 func (d *Dispatcher) Run(ctx context.Context) {
@@ -163,7 +175,7 @@ func (d *Dispatcher) blocked(lanes map[string]lane, now time.Time) (names []stri
 // start hands legs to workers, as far as limits and workers allow, and reports
 // whether it handed out any.
 func (d *Dispatcher) start(ctx context.Context, lanes map[string]lane, legs []store.Leg, running *sync.WaitGroup) bool {
-	any := false
+	started := false
 	for _, leg := range legs {
 		if !d.claim(leg) {
 			continue
@@ -181,7 +193,7 @@ func (d *Dispatcher) start(ctx context.Context, lanes map[string]lane, legs []st
 			d.release(leg)
 			return false
 		}
-		any = true
+		started = true
 		running.Go(func() {
 			defer func() {
 				<-d.free
@@ -193,7 +205,7 @@ func (d *Dispatcher) start(ctx context.Context, lanes map[string]lane, legs []st
 			d.step(context.WithoutCancel(ctx), leg)
 		})
 	}
-	return any
+	return started
 }
 
 // claim makes sure that a leg has one call in flight.

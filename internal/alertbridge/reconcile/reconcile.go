@@ -11,6 +11,7 @@ import (
 
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/store"
+	"github.com/fleetwatch/fleetwatch/internal/httpserve"
 )
 
 // Options say which Alertmanager is asked, and what its answers are worth.
@@ -31,6 +32,7 @@ type Reconciler struct {
 	success prometheus.Gauge
 	poke    chan struct{}
 	config  atomic.Pointer[configured]
+	trouble atomic.Pointer[error] // why Alertmanager does not answer; nil while it does
 
 	// What is known of the watchdog, by Run's goroutine alone.
 	watchdog   string
@@ -221,6 +223,20 @@ func (x *Reconciler) noteReachable(ctx context.Context, err error) {
 		x.log.InfoContext(ctx, "alertmanager answers")
 	}
 	x.reachable = err == nil
+	if err == nil {
+		x.trouble.Store(nil)
+		return
+	}
+	x.trouble.Store(&err)
+}
+
+// Ready says why cards are not compared with Alertmanager; notifications are
+// taken all the same.
+func (x *Reconciler) Ready(context.Context) error {
+	if err := x.trouble.Load(); err != nil {
+		return httpserve.Degraded(*err)
+	}
+	return nil
 }
 
 // Seen is what Alertmanager tells of itself.

@@ -131,6 +131,8 @@ func (r *Renderer) state(q Request) string {
 		if resolved > 0 {
 			text += r.words.list + fmt.Sprintf(r.words.alsoResolved, resolved)
 		}
+	case card.StateSettling, card.StateDiscarded:
+		// Neither is shown.
 	}
 	return text
 }

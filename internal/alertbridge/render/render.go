@@ -109,6 +109,7 @@ func (r *Renderer) template(c *card.Card) string {
 		return "green"
 	case card.StateSilenced, card.StateUnknown:
 		return "grey"
+	case card.StateFiring, card.StateSettling, card.StateDiscarded:
 	}
 	switch c.Severity() {
 	case "critical":

@@ -215,7 +215,7 @@ func compare(t *testing.T, name string, got []byte) {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(file) //nolint:gosec // a golden file
+	want, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,14 +20,13 @@ const (
 	ReasonUnconfigured Reason = "unconfigured" // the receiver has no credentials
 	ReasonTarget       Reason = "target"       // Feishu refuses the recipient for good
 	ReasonContent      Reason = "content"      // Feishu refuses the card in every form
-	ReasonAuth         Reason = "auth"         // Feishu refuses the credentials
 	ReasonMaxAge       Reason = "max_age"      // closed, and not delivered in time
 	ReasonRemoved      Reason = "removed"      // the receiver or channel is no longer configured
 )
 
 // Reasons lists every reason.
 func Reasons() []Reason {
-	return []Reason{ReasonUnconfigured, ReasonTarget, ReasonContent, ReasonAuth, ReasonMaxAge, ReasonRemoved}
+	return []Reason{ReasonUnconfigured, ReasonTarget, ReasonContent, ReasonMaxAge, ReasonRemoved}
 }
 
 // DeadLetter is a card that was given up on one channel.
