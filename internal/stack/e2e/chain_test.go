@@ -102,6 +102,10 @@ func silenced(t *testing.T, r *running) {
 	r.within(t, "agent killed", "one red card", bound(minTime, 15*time.Second), r.card("cvexpert", "red", 1))
 	id := silence(t, r, "cvexpert")
 	r.within(t, "silenced in Alertmanager", "the card grey", slack, r.card("cvexpert", "grey", 1))
+	r.do(t, r.Agent(t.Context(), "prompt-engineer", "kill"))
+	r.within(t, "another agent killed", "one red card", bound(minTime, 15*time.Second), r.card("prompt-engineer", "red", 1))
+	r.picture(t) // a red, a grey and, from before, green cards
+	r.do(t, r.Agent(t.Context(), "prompt-engineer", "revive"))
 	r.do(t, unsilence(t, r, id))
 	r.within(t, "silence ended", "the card red again", slack, r.card("cvexpert", "red", 1))
 	r.do(t, r.Agent(t.Context(), "cvexpert", "revive"))
