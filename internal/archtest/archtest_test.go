@@ -9,6 +9,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,8 +41,15 @@ func (l listed) files() []string {
 
 func below(importPath string) (string, bool) { return strings.CutPrefix(importPath, module+"/") }
 
+// list asks the go command. It walks the folders as well, so that go test knows
+// that its cached result ends with a new package.
 func list(t *testing.T) []listed {
 	t.Helper()
+	for _, dir := range []string{"cmd", "internal"} {
+		if err := filepath.WalkDir(filepath.Join("..", "..", dir), func(_ string, _ fs.DirEntry, err error) error { return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
 	command := exec.CommandContext(t.Context(), "go", "list", "-json=Dir,ImportPath,Name,Doc,Imports,GoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles", "./...")
 	command.Dir = filepath.Join("..", "..")
 	var complaints bytes.Buffer

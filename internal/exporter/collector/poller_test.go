@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,25 +18,45 @@ const (
 	lifetime  = 2*pollEvery + 2*readLimit // of an answer
 )
 
-// source answers as it is told. It is used inside one bubble, where goroutines
-// take turns at the fake clock.
+// source answers as it is told.
 type source struct {
+	mu    sync.Mutex
 	reads int
+	how   behaviour
+}
+
+type behaviour struct {
 	err   error
 	hangs bool // until the read's context ends
 	deaf  bool // for an hour, whatever its context says
 }
 
+func (s *source) set(how behaviour) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.how = how
+}
+
+// count returns how many reads began.
+func (s *source) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reads
+}
+
 func (s *source) read(ctx context.Context) (int, error) {
+	s.mu.Lock()
 	s.reads++
+	n, how := s.reads, s.how
+	s.mu.Unlock()
 	switch {
-	case s.deaf:
+	case how.deaf:
 		time.Sleep(time.Hour)
-	case s.hangs:
+	case how.hangs:
 		<-ctx.Done()
 		return 0, ctx.Err()
 	}
-	return s.reads, s.err
+	return n, how.err
 }
 
 // run starts a poller on the source and ends it with the bubble.
@@ -70,7 +91,7 @@ func TestAnswersAreUsedForTheirLifetimeOnly(t *testing.T) {
 		if !first.Up(time.Now()) || first.Value != 1 {
 			t.Fatalf("after the first read: %+v", first)
 		}
-		s.err = errors.New("refused")
+		s.set(behaviour{err: errors.New("refused")})
 		after(pollEvery)
 		failed := p.Last()
 		if failed.Up(time.Now()) || !failed.Usable(time.Now()) || failed.Value != 1 || failed.At != first.At {
@@ -84,9 +105,9 @@ func TestAnswersAreUsedForTheirLifetimeOnly(t *testing.T) {
 		if p.Last().Usable(time.Now()) {
 			t.Error("the answer outlived its lifetime")
 		}
-		s.err = nil
+		s.set(behaviour{})
 		after(pollEvery)
-		if back := p.Last(); !back.Up(time.Now()) || back.Value != s.reads {
+		if back := p.Last(); !back.Up(time.Now()) || back.Value != s.count() {
 			t.Errorf("after recovery: %+v", back)
 		}
 		if got := strings.Count(log.String(), "source went down"); got != 1 {
@@ -100,7 +121,7 @@ func TestAnswersAreUsedForTheirLifetimeOnly(t *testing.T) {
 
 func TestHangingSourceIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{hangs: true}
+		s := &source{how: behaviour{hangs: true}}
 		p, _ := run(t, s)
 		if p.Last().Polled {
 			t.Fatal("the first read has not ended, but counts")
@@ -109,7 +130,7 @@ func TestHangingSourceIsCutOff(t *testing.T) {
 		if got := p.Last(); !got.Polled || !errors.Is(got.Err, context.DeadlineExceeded) || got.Took != readLimit || got.Usable(time.Now()) {
 			t.Errorf("after the timeout: %+v", got)
 		}
-		s.hangs = false
+		s.set(behaviour{})
 		after(pollEvery)
 		if !p.Last().Up(time.Now()) {
 			t.Errorf("after recovery: %+v", p.Last())
@@ -121,13 +142,13 @@ func TestSourceDeafToItsContextIsNotBelieved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{}
 		p, _ := run(t, s)
-		s.deaf = true
+		s.set(behaviour{deaf: true})
 		after(pollEvery)    // the next read begins, and does not end in time
 		after(lifetime - 1) // Last answers at once all the while
 		if p.Last().Usable(time.Now()) {
 			t.Error("an answer of before is used while the source hangs")
 		}
-		s.deaf = false
+		s.set(behaviour{})
 		after(time.Hour)
 		if !p.Last().Up(time.Now()) {
 			t.Errorf("after recovery: %+v", p.Last())
@@ -142,8 +163,8 @@ func TestAskReadsAtOnce(t *testing.T) {
 		p.Ask()
 		p.Ask() // never blocks, asked twice is asked once or twice
 		synctest.Wait()
-		if s.reads < 2 || s.reads > 3 {
-			t.Errorf("%d reads, want one or two more than the first", s.reads)
+		if n := s.count(); n < 2 || n > 3 {
+			t.Errorf("%d reads, want one or two more than the first", n)
 		}
 	})
 }
@@ -155,7 +176,7 @@ func TestStoppingSaysNothingAboutTheSource(t *testing.T) {
 		p := NewPoller("heartbeat", pollEvery, readLimit, slog.New(slog.NewTextHandler(log, nil)), s.read)
 		p.Poll(t.Context())
 		ctx, cancel := context.WithCancel(t.Context())
-		s.hangs = true
+		s.set(behaviour{hangs: true})
 		done := make(chan struct{})
 		go func() { defer close(done); p.Poll(ctx) }()
 		synctest.Wait()
