@@ -7,29 +7,16 @@ package preflight
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
-	"os"
-	"regexp"
-	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/fleet"
+	"github.com/fleetwatch/fleetwatch/internal/livesign"
 )
 
-// portTimeout bounds the look at a port.
-const portTimeout = 2 * time.Second
-
-// Sign is what an agent's probe says. Neither Alive nor Gone means that it
-// could not be told.
+// Sign is what an agent's probe says.
 type Sign struct {
-	Asked  bool // the agent has a probe
-	Alive  bool
-	Gone   bool // with certainty
-	Detail string
+	livesign.Sign
+	Asked bool // the agent has a probe
 }
 
 // Unavailable names the kinds of a probe that this version cannot ask.
@@ -47,22 +34,23 @@ func Unavailable(p fleet.Probe) []string {
 }
 
 // Probe asks everything that the probe names: the agent is alive if all say so,
-// gone if one says so with certainty.
+// gone if one says so with certainty. Processes that heartbeat itself started for
+// a run are no independent sign and do not count.
 func Probe(ctx context.Context, p fleet.Probe) Sign {
-	var signs []Sign
+	var signs []livesign.Sign
 	if p.Process.IsSet() {
-		signs = append(signs, processSign(p.Process))
+		signs = append(signs, livesign.Process(p.Process, ours))
 	}
 	if p.Port != "" {
-		signs = append(signs, portSign(ctx, p.Port))
+		signs = append(signs, livesign.Port(ctx, p.Port))
 	}
 	if missing := Unavailable(p); len(missing) > 0 {
-		signs = append(signs, Sign{Detail: "not available in this version: " + strings.Join(missing, ", ")})
+		signs = append(signs, livesign.Sign{Detail: "not available in this version: " + strings.Join(missing, ", ")})
 	}
 	if len(signs) == 0 {
 		return Sign{}
 	}
-	all := Sign{Asked: true, Alive: true}
+	all := Sign{Asked: true, Sign: livesign.Sign{Alive: true}}
 	var details []string
 	for _, sign := range signs {
 		all.Alive = all.Alive && sign.Alive
@@ -71,105 +59,4 @@ func Probe(ctx context.Context, p fleet.Probe) Sign {
 	}
 	all.Detail = strings.Join(details, "; ")
 	return all
-}
-
-func portSign(ctx context.Context, port string) Sign {
-	address := port
-	if _, err := strconv.Atoi(port); err == nil {
-		address = net.JoinHostPort("127.0.0.1", port)
-	}
-	ctx, cancel := context.WithTimeout(ctx, portTimeout)
-	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
-	switch {
-	case err == nil:
-		_ = conn.Close()
-		return Sign{Alive: true, Detail: "port " + port + " answers"}
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return Sign{Gone: true, Detail: "port " + port + " refuses"}
-	default:
-		return Sign{Detail: fmt.Sprintf("port %s: %v", port, err)}
-	}
-}
-
-func processSign(p fleet.Process) Sign {
-	if p.Match != "" {
-		return matchSign(p.Match)
-	}
-	raw, err := os.ReadFile(string(p.PIDFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return Sign{Gone: true, Detail: "no pid file"}
-	}
-	if err != nil {
-		return Sign{Detail: fmt.Sprintf("reading the pid file: %v", err)}
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(raw)))
-	if err != nil || pid <= 0 {
-		return Sign{Detail: "the pid file holds no process id"}
-	}
-	return pidSign(pid)
-}
-
-// pidSign tells a process that lives from one that ended or is stopped. A
-// stopped one (SIGSTOP) is not gone, and not alive either.
-func pidSign(pid int) Sign {
-	if err := syscall.Kill(pid, 0); err != nil && !errors.Is(err, syscall.EPERM) {
-		return Sign{Gone: true, Detail: fmt.Sprintf("process %d is gone", pid)}
-	}
-	switch state(pid) {
-	case 'Z', 'X':
-		return Sign{Gone: true, Detail: fmt.Sprintf("process %d has ended", pid)}
-	case 'T', 't':
-		return Sign{Detail: fmt.Sprintf("process %d is stopped", pid)}
-	}
-	return Sign{Alive: true, Detail: fmt.Sprintf("process %d runs", pid)}
-}
-
-// state returns the state letter of a process (proc_pid_stat(5)), 0 where the
-// system has no /proc.
-func state(pid int) byte {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	if i := strings.LastIndexByte(string(raw), ')'); i >= 0 && i+2 < len(raw) {
-		return raw[i+2]
-	}
-	return 0
-}
-
-// matchSign looks for a process by its command line. Processes that heartbeat
-// itself started for a run are no independent sign and do not count.
-func matchSign(pattern string) Sign {
-	match, err := regexp.Compile(pattern)
-	if err != nil {
-		return Sign{Detail: fmt.Sprintf("pattern: %v", err)}
-	}
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return Sign{Detail: "processes cannot be listed on this system"}
-	}
-	stopped := Sign{Gone: true, Detail: "no process matches"}
-	for _, entry := range entries {
-		pid, err := strconv.Atoi(entry.Name())
-		if err != nil || pid == os.Getpid() || !match.MatchString(commandLine(pid)) || ours(pid) {
-			continue
-		}
-		sign := pidSign(pid)
-		if sign.Alive {
-			return sign
-		}
-		if !sign.Gone {
-			stopped = sign
-		}
-	}
-	return stopped
-}
-
-func commandLine(pid int) string {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil || len(raw) == 0 {
-		return "\x00" // no command line matches as little as a kernel thread
-	}
-	return strings.TrimSuffix(strings.ReplaceAll(string(raw), "\x00", " "), " ")
 }
