@@ -101,7 +101,7 @@ func parse(program Program, lang, layout, body string) (*template.Template, erro
 			return zh
 		},
 		"rfc3339": func(at time.Time) string { return at.UTC().Format(time.RFC3339) },
-		"clock":   func(at time.Time) string { return at.Local().Format("01-02 15:04:05") },
+		"clock":   func(at time.Time) string { return at.Local().Format("01-02 15:04:05 MST") },
 		"ago":     func(at time.Time) string { return Ago(lang, time.Since(at)) },
 		"initial": initial,
 	}).Funcs(program.Funcs)
