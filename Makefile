@@ -51,7 +51,7 @@ lint: ## go vet, formatting, golangci-lint
 
 e2e: tools build ## from cause to card through the real parts; writes docs/e2e-report.md
 	@$(GO) test -tags e2e -count=1 -timeout 30m -v ./internal/stack/e2e
-	@ALERTBRIDGE_CRASH_ROUNDS=20 HEARTBEAT_CRASH_ROUNDS=20 $(GO) test -count=1 -timeout 20m -run Crash -v ./internal/alertbridge/... ./internal/heartbeat/... | grep -vE '^(=== |\?|testing: warning|PASS$$)|no tests to run'
+	@ALERTBRIDGE_CRASH_ROUNDS=20 HEARTBEAT_CRASH_ROUNDS=20 $(GO) test -count=1 -timeout 20m -run "Crash|Kill" -v ./internal/alertbridge/... ./internal/heartbeat/... | grep -vE '^(=== |\?|testing: warning|PASS$$)|no tests to run'
 
 bench: ## every figure, with pass or miss; writes docs/benchmarks.md
 	@$(GO) run ./internal/stack/benchreport
@@ -60,7 +60,7 @@ fuzz: ## 20 s per fuzz target (FUZZTIME=5m for more)
 	@.ci/fuzz
 
 soak: tools build ## the long kill -9 and fuzz runs
-	@ALERTBRIDGE_CRASH_ROUNDS=200 HEARTBEAT_CRASH_ROUNDS=200 $(GO) test -count=1 -timeout 3h -run Crash -v ./internal/alertbridge/... ./internal/heartbeat/...
+	@ALERTBRIDGE_CRASH_ROUNDS=200 HEARTBEAT_CRASH_ROUNDS=200 $(GO) test -count=1 -timeout 3h -run "Crash|Kill" -v ./internal/alertbridge/... ./internal/heartbeat/...
 	@FUZZTIME=5m .ci/fuzz
 
 fmt: ## format the source
