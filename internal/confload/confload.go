@@ -123,7 +123,7 @@ func WithEnv(lookup func(string) (string, bool)) Option {
 // defaults. The error is an [*Errors] for anything wrong inside the file, and a
 // plain error where the file cannot be read. into is unusable after an error.
 func Load(path string, into any, options ...Option) error {
-	data, err := os.ReadFile(path) //nolint:gosec // the path is the operator's own flag
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("reading configuration: %w", err)
 	}
@@ -181,7 +181,7 @@ func document(data []byte) (*yaml.Node, string) {
 // defaults are relative to the file as well.
 func rebase(value reflect.Value, dir string) {
 	if value.CanAddr() {
-		if r, ok := value.Addr().Interface().(Rebaser); ok {
+		if r, ok := reflect.TypeAssert[Rebaser](value.Addr()); ok {
 			r.Rebase(dir)
 			return
 		}

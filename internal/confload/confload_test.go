@@ -107,8 +107,7 @@ receivers:
 severity: [x]
 zzz: 1
 `, nil)
-	var problems *confload.Errors
-	if !errors.As(err, &problems) {
+	if _, ok := errors.AsType[*confload.Errors](err); !ok {
 		t.Fatalf("err = %v", err)
 	}
 	want := []string{

@@ -193,7 +193,7 @@ func set(value reflect.Value, text string) error {
 		return err
 	default:
 	}
-	if u, ok := value.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](value.Addr()); ok {
 		return u.UnmarshalText([]byte(text))
 	}
 	switch value.Kind() {

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -64,9 +65,9 @@ func (s *Stack) Unwind(ctx context.Context) error {
 	s.steps = nil
 	s.mu.Unlock()
 	var all []error
-	for i := len(steps) - 1; i >= 0; i-- {
-		if err := steps[i].stop(ctx); err != nil {
-			all = append(all, fmt.Errorf("stopping %s: %w", steps[i].name, err))
+	for _, step := range slices.Backward(steps) {
+		if err := step.stop(ctx); err != nil {
+			all = append(all, fmt.Errorf("stopping %s: %w", step.name, err))
 		}
 	}
 	return errors.Join(all...)

@@ -122,7 +122,7 @@ func Main(ctx context.Context, p Program, args []string, stdin io.Reader, stdout
 
 func (p Program) run(ctx context.Context, args []string, env Env) error {
 	g := global{level: envOr("LOG_LEVEL", "info"), format: envOr("LOG_FORMAT", "text")}
-	name, rest := "serve", args
+	name := "serve"
 	top := flag.NewFlagSet(p.Name, flag.ContinueOnError)
 	top.SetOutput(io.Discard)
 	g.register(top, p.Name)
@@ -133,7 +133,8 @@ func (p Program) run(ctx context.Context, args []string, env Env) error {
 	} else if err != nil {
 		return Usagef("%w; %s -h lists the flags", err, p.Name)
 	}
-	if rest = top.Args(); len(rest) > 0 {
+	rest := top.Args()
+	if len(rest) > 0 {
 		name, rest = rest[0], rest[1:]
 	}
 	if name == "help" {

@@ -84,8 +84,7 @@ func Error(err error, secrets ...Secret) error {
 		return nil
 	}
 	text := err.Error()
-	var ue *url.Error
-	if errors.As(err, &ue) {
+	if ue, ok := errors.AsType[*url.Error](err); ok {
 		text = strings.ReplaceAll(text, ue.URL, Host(ue.URL))
 	}
 	text = Text(text, secrets...)

@@ -109,16 +109,16 @@ func (db *DB) commit(batch []batched) {
 // savepoint runs fn; failed is fn's own error, after which the transaction is
 // as before, broken means that the transaction cannot go on.
 func savepoint(tx *sql.Tx, fn func(*sql.Tx) error) (failed, broken error) {
-	if _, err := tx.Exec("SAVEPOINT one"); err != nil {
+	if _, err := tx.ExecContext(context.Background(), "SAVEPOINT one"); err != nil {
 		return nil, fmt.Errorf("setting a savepoint: %w", err)
 	}
 	failed = guarded(tx, fn)
 	if failed != nil {
-		if _, err := tx.Exec("ROLLBACK TO one"); err != nil {
+		if _, err := tx.ExecContext(context.Background(), "ROLLBACK TO one"); err != nil {
 			return failed, fmt.Errorf("rolling back after %w: %w", failed, err)
 		}
 	}
-	if _, err := tx.Exec("RELEASE one"); err != nil {
+	if _, err := tx.ExecContext(context.Background(), "RELEASE one"); err != nil {
 		return failed, fmt.Errorf("releasing a savepoint: %w", err)
 	}
 	return failed, nil

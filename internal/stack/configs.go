@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -194,10 +195,5 @@ func replaceStrings(node any, change func(string) string) {
 }
 
 func contains(all []string, one string) bool {
-	for _, each := range all {
-		if each == one {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(all, one)
 }

@@ -62,7 +62,7 @@ func (p *process) launch() error {
 		return fmt.Errorf("starting %s: %w", p.service.Name, err)
 	}
 	defer func() { _ = log.Close() }()                                // the child has its own
-	command := exec.Command(p.service.Argv[0], p.service.Argv[1:]...) //nolint:gosec,noctx // our own plan; ended by stop
+	command := exec.Command(p.service.Argv[0], p.service.Argv[1:]...) //nolint:noctx // our own plan; ended by stop
 	command.Env = append(environment(), p.service.Env...)
 	command.Stdout, command.Stderr = log, log
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

@@ -80,7 +80,7 @@ func TestConfigsAreGoodAndFollowThePace(t *testing.T) {
 				{testtool.Find(t, "promtool"), "check", "config", l.config("prometheus.yml")},
 				{testtool.Find(t, "amtool"), "check-config", l.config("alertmanager.yml")},
 			} {
-				if out, err := exec.CommandContext(t.Context(), check[0], check[1:]...).CombinedOutput(); err != nil { //nolint:gosec // our own tools
+				if out, err := exec.CommandContext(t.Context(), check[0], check[1:]...).CombinedOutput(); err != nil {
 					t.Errorf("%s: %v: %s", check, err, out)
 				}
 			}
@@ -190,7 +190,7 @@ func TestHelperService(t *testing.T) {
 		fmt.Println(err)
 		os.Exit(3)
 	}
-	_ = http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })) //nolint:gosec // a test's helper
+	_ = http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
 }
 
 func testSupervisor(t *testing.T) (*Supervisor, Layout) {
@@ -319,7 +319,7 @@ func TestWrappersQuote(t *testing.T) {
 	if err := plan.WriteWrappers(); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), filepath.Join(l.Dir, "bin", Heartbeat), "arg ument").Output() //nolint:gosec // just written
+	out, err := exec.CommandContext(t.Context(), filepath.Join(l.Dir, "bin", Heartbeat), "arg ument").Output()
 	if err != nil || string(out) != "a 'b' $HOME `c`|arg ument" {
 		t.Errorf("the wrapper printed %q, %v", out, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -155,8 +156,8 @@ func (s *Supervisor) process(name string) *process {
 // StopAll ends every service in reverse order.
 func (s *Supervisor) StopAll() error {
 	var all []error
-	for i := len(s.plan.Services) - 1; i >= 0; i-- {
-		if p := s.process(s.plan.Services[i].Name); p != nil {
+	for _, v := range slices.Backward(s.plan.Services) {
+		if p := s.process(v.Name); p != nil {
 			if err := p.stop(); err != nil {
 				all = append(all, err)
 			}

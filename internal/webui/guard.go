@@ -70,7 +70,8 @@ func remember(w http.ResponseWriter, r *http.Request) bool {
 		if !slices.Contains(choice.values, value) {
 			continue
 		}
-		http.SetCookie(w, &http.Cookie{Name: choice.cookie, Value: value, Path: "/", MaxAge: 365 * 24 * 3600,
+		http.SetCookie(w, &http.Cookie{ //nolint:gosec // G124: a preference; pages are served over plain HTTP on loopback too
+			Name: choice.cookie, Value: value, Path: "/", MaxAge: 365 * 24 * 3600,
 			HttpOnly: true, SameSite: http.SameSiteLaxMode})
 		query.Del(choice.key)
 		chosen = true

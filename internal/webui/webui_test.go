@@ -137,7 +137,7 @@ func TestAssetsAndParts(t *testing.T) {
 	url := serve(t)
 	_, body := do(t, http.MethodGet, url+"/", nil)
 	found := 0
-	for _, quoted := range strings.Split(body, `"`) {
+	for quoted := range strings.SplitSeq(body, `"`) {
 		if !strings.HasPrefix(quoted, "/assets/") {
 			continue
 		}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
 	"github.com/fleetwatch/fleetwatch/internal/fleet"
 	"github.com/fleetwatch/fleetwatch/internal/redact"
 	"github.com/fleetwatch/fleetwatch/internal/sandbox/agents"

@@ -180,7 +180,7 @@ func (s *Supervisor) Do(id string, action Action) error {
 // launch starts an agent's process; the caller holds mu.
 func (s *Supervisor) launch(a *agent) error {
 	argv := s.opts.Argv(a.member)
-	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // ended by kill and Stop, not by a context
 	cmd.Dir = s.opts.Dir
 	// Fifteen agents share a machine with the whole suite: one thread of Go code and
 	// a small heap are plenty for a ping now and then.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -81,8 +82,7 @@ func noSuchMessage() answer {
 func (s *Server) endpoint(op Op, handle func(*call) answer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-		var tooBig *http.MaxBytesError
-		if errors.As(err, &tooBig) {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			s.write(w, answer{status: http.StatusRequestEntityTooLarge, code: 230025, msg: "The length of the message content reaches its limit"})
 			return
 		}
@@ -149,9 +149,7 @@ func (s *Server) write(w http.ResponseWriter, a answer) {
 	if a.data != nil {
 		body["data"] = a.data
 	}
-	for name, value := range a.extra {
-		body[name] = value
-	}
+	maps.Copy(body, a.extra)
 	raw, err := json.Marshal(body)
 	if err != nil {
 		s.log.Error("encoding an answer failed", "error", err)

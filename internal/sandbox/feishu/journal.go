@@ -80,6 +80,7 @@ func (j *journal) done(op Op) {
 		j.counts.Urgents++
 	case OpBot:
 		j.counts.Bots++
+	case OpRecall, OpList, OpOther: // counted among the requests only
 	}
 }
 

@@ -10,9 +10,10 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	larkim "github.com/larksuite/oapi-sdk-go/v3/service/im/v1"
+
 	"github.com/fleetwatch/fleetwatch/internal/sandbox/feishu"
 	"github.com/fleetwatch/fleetwatch/internal/webui/browsertest"
-	larkim "github.com/larksuite/oapi-sdk-go/v3/service/im/v1"
 )
 
 var screenshots = flag.String("screenshots", "", "folder for screenshots of the page (empty: none)")

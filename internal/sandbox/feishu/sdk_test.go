@@ -10,10 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fleetwatch/fleetwatch/internal/sandbox/feishu"
 	lark "github.com/larksuite/oapi-sdk-go/v3"
 	larkcore "github.com/larksuite/oapi-sdk-go/v3/core"
 	larkim "github.com/larksuite/oapi-sdk-go/v3/service/im/v1"
+
+	"github.com/fleetwatch/fleetwatch/internal/sandbox/feishu"
 )
 
 // clock is a clock that a test moves.

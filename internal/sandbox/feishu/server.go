@@ -19,9 +19,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gorilla/mux"
+
 	"github.com/fleetwatch/fleetwatch/internal/sandbox/feishu/card"
 	"github.com/fleetwatch/fleetwatch/internal/webui"
-	"github.com/gorilla/mux"
 )
 
 // Options configures a Server. The zero value is a server without limits,

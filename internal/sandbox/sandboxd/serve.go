@@ -48,6 +48,8 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler, log
 	if shut := server.Shutdown(stop); shut != nil {
 		err = errors.Join(err, server.Close())
 	}
-	<-failed
+	if ended := <-failed; !errors.Is(ended, http.ErrServerClosed) {
+		err = errors.Join(err, ended)
+	}
 	return err
 }

@@ -184,7 +184,7 @@ func (r *running) report(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", row.cause, row.effect, took, limit)
 	}
-	if err := os.WriteFile(filepath.Join(r.Layout.Root, "docs", "e2e-report.md"), []byte(b.String()), 0o644); err != nil { //nolint:gosec // a document
+	if err := os.WriteFile(filepath.Join(r.Layout.Root, "docs", "e2e-report.md"), []byte(b.String()), 0o644); err != nil {
 		t.Error(err)
 	}
 }

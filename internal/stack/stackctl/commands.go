@@ -102,7 +102,7 @@ func background(ctx context.Context, o options, l stack.Layout) ([]stack.Status,
 		return nil, fmt.Errorf("opening the supervisor's log: %w", err)
 	}
 	defer func() { _ = log.Close() }()
-	command := exec.Command(self, "-root", l.Root, "-name", o.name, "-offset", fmt.Sprint(o.offset), "supervise") //nolint:gosec,noctx // this program; outlives us
+	command := exec.Command(self, "-root", l.Root, "-name", o.name, "-offset", fmt.Sprint(o.offset), "supervise") //nolint:noctx // this program; outlives us
 	command.Stdout, command.Stderr = log, log
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := command.Start(); err != nil {

@@ -56,7 +56,7 @@ func (r *report) read(in io.Reader) error {
 				r.take(e)
 			}
 		}
-		if err == io.EOF { //nolint:errorlint // io.Reader returns it bare
+		if err == io.EOF {
 			return nil
 		}
 		if err != nil {

@@ -168,6 +168,7 @@ func (c *Checker) checkMeaning(path string, fields map[string]any) error {
 
 func (c *Checker) checkValue(path string, v any, r rule) error {
 	switch r.kind {
+	case kindAny:
 	case kindString:
 		_, ok := v.(string)
 		return typed(ok, path, "string")
