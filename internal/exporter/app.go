@@ -19,6 +19,7 @@ import (
 
 	"github.com/fleetwatch/fleetwatch/internal/beat"
 	"github.com/fleetwatch/fleetwatch/internal/exporter/collector"
+	"github.com/fleetwatch/fleetwatch/internal/exporter/page"
 	"github.com/fleetwatch/fleetwatch/internal/exporter/verdict"
 	"github.com/fleetwatch/fleetwatch/internal/httpserve"
 	"github.com/fleetwatch/fleetwatch/internal/lifecycle"
@@ -80,6 +81,11 @@ func build(o Options) (*App, error) {
 		Reload: a.Reload, Observe: func(_, _ string, status int, _ time.Duration) { requests.WithLabelValues(strconv.Itoa(status)).Inc() },
 	})
 	a.server.Ready("sources", a.ready)
+	overview, err := page.New(a.View, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	overview.Routes(a.server.Router())
 	a.server.ExtendHealth(a.health)
 	return a, nil
 }

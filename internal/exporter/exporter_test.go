@@ -3,6 +3,7 @@ package exporter_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,13 +17,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/fleetwatch/fleetwatch/internal/beat"
 	"github.com/fleetwatch/fleetwatch/internal/exporter"
 	"github.com/fleetwatch/fleetwatch/internal/httpserve"
 	"github.com/fleetwatch/fleetwatch/internal/program"
+	"github.com/fleetwatch/fleetwatch/internal/webui/browsertest"
 )
+
+var screenshots = flag.String("screenshots", "", "folder for screenshots of the page (empty: none)")
 
 // heartbeat answers as heartbeat's API does; it can be made to hang or to fail.
 type heartbeat struct {
@@ -308,6 +313,23 @@ func TestCommands(t *testing.T) {
 		if code != 2 || !strings.Contains(out, want) {
 			t.Errorf("a bad configuration: code %d, want %q in:\n%s", code, want, out)
 		}
+	}
+}
+
+func TestPageShowsWhy(t *testing.T) {
+	h := startHeartbeat(t, up("opengineer"))
+	app := start(t, configure(t, h.URL), "")
+	eventually(t, app, []string{"agent_heartbeat_status{"}, nil)
+	tab := browsertest.Open(t, browsertest.Desktop())
+	if err := chromedp.Do(tab, chromedp.Navigate("http://"+app.Addr()+"/?lang=zh-CN"),
+		chromedp.WaitVisible(chromedp.CSS(`tr[data-agent="opengineer"][data-state="ok"]`)),
+		chromedp.WaitVisible(chromedp.CSS(`tr[data-agent="lawyer"][data-state="unknown"]`)),
+		chromedp.WaitVisible(chromedp.CSS(`tr[data-source="watch"]`))); err != nil {
+		t.Fatal(err)
+	}
+	browsertest.Screenshot(t, tab, *screenshots, "exporter")
+	if text := get(t, app, "/?lang=en"); !strings.Contains(text, "does not list this agent") || !strings.Contains(text, "verdict: ok, because of beating") {
+		t.Errorf("the page does not say why:\n%s", text)
 	}
 }
 

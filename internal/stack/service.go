@@ -160,7 +160,7 @@ func (b builder) exporter() Service {
 		"EXPORTER_MIN_INTERVAL="+interval.String(), "EXPORTER_TIMEOUT="+min(interval, 5*time.Second).String())
 	return Service{
 		Name: Exporter, Argv: []string{l.tool("exporter"), "-config", l.shipped("exporter.yaml")}, Env: env,
-		ReadyURL: l.URL(Exporter) + "/ready", URL: l.URL(Exporter) + "/metrics", Next: "exporter explain AGENT", Restart: true,
+		ReadyURL: l.URL(Exporter) + "/ready", URL: l.URL(Exporter) + "/", Next: "every signal of every agent, and the verdict", Restart: true,
 	}
 }
 
