@@ -1,0 +1,148 @@
+package openai
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+func spliced(t *testing.T, r *Request, native string) string {
+	t.Helper()
+	body := r.Splice(native)
+	reader := body.Reader()
+	raw, err := io.ReadAll(iotest.OneByteReader(reader))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if int64(len(raw)) != body.Size() {
+		t.Errorf("Size is %d, %d bytes came", body.Size(), len(raw))
+	}
+	return string(raw)
+}
+
+func TestSplice(t *testing.T) {
+	for _, c := range []struct{ name, body, want string }{
+		{"plain", `{"model":"m","messages":[]}`, `{"model":"n/\"x","messages":[]}`},
+		{"bytes stay", "{ \"x\" : 1e5 ,\n \"model\" : \"m\" ,\"\\u0061\":[ 1 ] }", "{ \"x\" : 1e5 ,\n \"model\" : \"n/\\\"x\" ,\"\\u0061\":[ 1 ] }"},
+		{"escaped key", `{"mod\u0065l":"m"}`, `{"mod\u0065l":"n/\"x"}`},
+		{"stream", `{"model":"m","stream":true}`, `{"model":"n/\"x","stream_options":{"include_usage":true},"stream":true}`},
+		{"stream false", `{"model":"m","stream":false}`, `{"model":"n/\"x","stream":false}`},
+		{"options empty", `{"model":"m","stream":true,"stream_options":{}}`, `{"model":"n/\"x","stream":true,"stream_options":{"include_usage":true}}`},
+		{"options null first", `{"stream_options":null,"model":"m","stream":true}`, `{"stream_options":{"include_usage":true},"model":"n/\"x","stream":true}`},
+		{"options filled", `{"model":"m","stream":true,"stream_options":{ "x":1}}`, `{"model":"n/\"x","stream":true,"stream_options":{"include_usage":true, "x":1}}`},
+		{"usage asked", `{"model":"m","stream":true,"stream_options":{"include_usage":true}}`, `{"model":"n/\"x","stream":true,"stream_options":{"include_usage":true}}`},
+		{"usage refused", `{"model":"m","stream":true,"stream_options":{"include_usage":false}}`, `{"model":"n/\"x","stream":true,"stream_options":{"include_usage":false}}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, err := Scan([]byte(c.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := spliced(t, r, `n/"x`); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestScanRefuses(t *testing.T) {
+	for _, c := range []struct{ name, body, param, says string }{
+		{"not JSON", `{"model":`, "", "not a JSON object"},
+		{"an array", `[]`, "", "not a JSON object"},
+		{"more behind", `{"model":"m"}{}`, "", "not a JSON object"},
+		{"too deep", `{"model":"m","x":` + strings.Repeat("[", 2000) + strings.Repeat("]", 2000) + `}`, "", "too deeply"},
+		{"no model", `{}`, "model", "missing"},
+		{"empty model", `{"model":""}`, "model", "name of a model"},
+		{"model number", `{"model":1}`, "model", "name of a model"},
+		{"long model", `{"model":"` + strings.Repeat("m", 300) + `"}`, "model", "name of a model"},
+		{"model twice", `{"model":"a","model":"b"}`, "model", "twice"},
+		{"model twice, escaped", `{"model":"a","\u006dodel":"b"}`, "model", "twice"},
+		{"model in other case", `{"model":"a","MODEL":"b"}`, "model", "twice"},
+		{"stream twice", `{"model":"a","stream":true,"\u0073tream":false}`, "stream", "twice"},
+		{"stream folded", `{"model":"a","ſtream":true}`, "stream", "twice"},
+		{"stream text", `{"model":"a","stream":"yes"}`, "stream", "true or false"},
+		{"options text", `{"model":"a","stream_options":"x"}`, "stream_options", "object"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Scan([]byte(c.body))
+			var re *RequestError
+			if !errors.As(err, &re) || re.Param != c.param || !strings.Contains(re.Message, c.says) {
+				t.Errorf("got %v, want one about %q that says %q", err, c.param, c.says)
+			}
+		})
+	}
+}
+
+func TestAClosedBodyGivesNothing(t *testing.T) {
+	r, err := Scan([]byte(`{"model":"m"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := r.Splice("n")
+	reader := body.Reader()
+	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := reader.Read(make([]byte, 8)); n != 0 || !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+}
+
+// FuzzScan: what Scan accepts equals, spliced, the body that encoding/json makes of
+// the same values with the model replaced and the option added.
+func FuzzScan(f *testing.F) {
+	for _, s := range []string{
+		`{"model":"m","stream":true}`, `{"stream_options":{"a":1},"model":"m","stream":true}`, `{"stream_options":null,"stream":true,"model":"m","x":[1]}`,
+		`{"mod\u0065l":"m","stream":false}`, `{"model":"a","model":"b"}`, `{"model":"m","stream":true,"stream_options":{"include_usage":null}}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := Scan(body)
+		if err != nil {
+			return
+		}
+		var want map[string]any
+		if err := json.Unmarshal(body, &want); err != nil {
+			t.Fatalf("Scan(%q) accepts what encoding/json does not: %v", body, err)
+		}
+		if want["model"] != r.Model || (want["stream"] == true) != r.Stream {
+			t.Fatalf("Scan(%q) = %+v", body, r)
+		}
+		want["model"] = "native"
+		if r.AddsUsage() {
+			options, _ := want["stream_options"].(map[string]any)
+			if options == nil {
+				options = map[string]any{}
+			}
+			options["include_usage"] = true
+			want["stream_options"] = options
+		}
+		var got map[string]any
+		text := spliced(t, r, "native")
+		if err := json.Unmarshal([]byte(text), &got); err != nil {
+			t.Fatalf("%q becomes %q: %v", body, text, err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("%q becomes %q", body, text)
+		}
+	})
+}
+
+func BenchmarkScanAndSplice1KB(b *testing.B) {
+	body := []byte(`{"model":"m","stream":true,"messages":[{"role":"user","content":"` + strings.Repeat("x", 950) + `"}]}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		r, err := Scan(body)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if s := r.Splice("native"); s.Size() == 0 {
+			b.Fatal("empty")
+		}
+	}
+}

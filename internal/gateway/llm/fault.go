@@ -1,0 +1,71 @@
+package llm
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Fault is a failed attempt, as the dialect reads it.
+type Fault struct {
+	Class    Class
+	Status   int           // HTTP status of the provider; 0 where none came
+	Code     string        // the provider's own code, where it gave one
+	Message  string        // for people; may hold text of the provider
+	NamesKey bool          // the provider blames the key itself, not one model
+	Wait     time.Duration // how long the provider asks to be left alone; 0 = it does not say
+}
+
+func (f *Fault) Error() string {
+	if f.Status == 0 {
+		return fmt.Sprintf("%s: %s", f.Class, f.Message)
+	}
+	return fmt.Sprintf("%s: HTTP %d: %s", f.Class, f.Status, f.Message)
+}
+
+// Step is what one frame of a stream means.
+type Step struct {
+	Content int  // bytes of content, reasoning or tool calls; 0 = nothing meaningful
+	End     bool // the dialect's own end marker
+	Drop    bool // asked for by the gateway, not for the client
+}
+
+// maxWait bounds what a provider may ask for: beyond it is a misread header.
+const maxWait = 32 * 24 * time.Hour
+
+// Wait reads how long the provider asks to be left alone: retry-after-ms,
+// retry-after (seconds or an HTTP date), else the latest of the rate limit resets
+// whose remaining count is 0. Sources: the official SDKs' retry code, and
+// https://platform.openai.com/docs/guides/rate-limits.
+func Wait(h http.Header, now time.Time) time.Duration {
+	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil && ms > 0 {
+		return bounded(ms * float64(time.Millisecond))
+	}
+	if text := h.Get("Retry-After"); text != "" {
+		if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds > 0 {
+			return bounded(seconds * float64(time.Second))
+		}
+		if at, err := http.ParseTime(text); err == nil && at.After(now) {
+			return min(at.Sub(now), maxWait)
+		}
+	}
+	var longest time.Duration
+	for _, kind := range []string{"Requests", "Tokens"} {
+		if strings.TrimSpace(h.Get("X-Ratelimit-Remaining-"+kind)) != "0" {
+			continue
+		}
+		if d, err := time.ParseDuration(h.Get("X-Ratelimit-Reset-" + kind)); err == nil {
+			longest = max(longest, min(d, maxWait))
+		}
+	}
+	return longest
+}
+
+func bounded(d float64) time.Duration {
+	if !(d < float64(maxWait)) {
+		return maxWait
+	}
+	return time.Duration(d)
+}
