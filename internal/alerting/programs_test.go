@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -70,6 +72,7 @@ func suite(t *testing.T) map[string]*prometheus.Registry {
 	put("agent.pid", "%d", os.Getpid())
 	put("fleet.yaml", `agents:
   - {id: opengineer, label: 运维工程师, class: frequent, owner: coo, driver: {type: exec, argv: ["true"]}, watch: {process: {pid_file: agent.pid}}}
+  - {id: secretary, gateway_client: secretary}
   - {id: lawyer, sources: {documents: {globs: [none.md]}}}
 `)
 	beats := started(heartbeat.New(heartbeat.Options{Log: log, ConfigFile: put("heartbeat.yaml", `
@@ -94,16 +97,41 @@ severity: {default: [coo]}
 	health := started(exporter.New(exporter.Options{Log: log, ConfigFile: put("exporter.yaml", `
 server: {listen: "127.0.0.1:0", token: %[1]s}
 heartbeat: {url: "http://%[2]s", token: %[1]s}
+gateway: {url: "%[3]s"}
 min_interval: 50ms
-`, token, beats.Addr())}))
+`, token, beats.Addr(), startTraffic(t))}))
 	seen := testtool.Eventually(t, func() bool {
 		scrape := call(t, http.MethodGet, health, "/metrics", "")
-		return strings.Contains(scrape, `agent_source_up{source="heartbeat"} 1`) && strings.Contains(scrape, `agent_source_up{source="watch"} 1`)
+		return strings.Contains(scrape, `agent_source_up{source="heartbeat"} 1`) && strings.Contains(scrape, `agent_source_up{source="watch"} 1`) &&
+			strings.Contains(scrape, "agent_response_time_seconds{")
 	})
 	if !seen {
 		t.Fatal("the exporter did not read its sources:\n" + call(t, http.MethodGet, health, "/metrics", ""))
 	}
 	return map[string]*prometheus.Registry{"heartbeat": beats.Registry(), "alertbridge": bridge.Registry(), "exporter": health.Registry()}
+}
+
+// startTraffic serves metrics as a gateway does whose client secretary asks again
+// and again.
+func startTraffic(t *testing.T) string {
+	t.Helper()
+	var scrapes atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `fleetwatch_build_info 1
+# TYPE gateway_client_requests_total counter
+gateway_client_requests_total{client="secretary",outcome="completed"} %[1]d
+# TYPE gateway_client_attempts_total counter
+gateway_client_attempts_total{client="secretary",outcome="succeeded",class=""} %[1]d
+gateway_client_attempts_total{client="secretary",outcome="failed",class="rate_limit"} %[1]d
+# TYPE gateway_client_response_seconds histogram
+gateway_client_response_seconds_bucket{client="secretary",le="1"} %[1]d
+gateway_client_response_seconds_bucket{client="secretary",le="+Inf"} %[1]d
+gateway_client_response_seconds_sum{client="secretary"} %[1]d
+gateway_client_response_seconds_count{client="secretary"} %[1]d
+`, scrapes.Add(1))
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
 }
 
 // call asks a program, which must answer with success.

@@ -44,6 +44,7 @@ type App struct {
 	reloads  *metrics.Reload
 	beats    *collector.Poller[collector.Beats]
 	watches  *collector.Poller[collector.Watched]
+	traffic  *collector.Poller[collector.Traffic]
 	stack    lifecycle.Stack
 	registry *prometheus.Registry
 }
@@ -72,6 +73,10 @@ func build(o Options) (*App, error) {
 	a.reloads.Observe(nil)
 	if c.Heartbeat.URL != "" && c.Host == "" {
 		a.beats = collector.NewPoller("heartbeat", c.MinInterval, c.Timeout, o.Log, a.readHeartbeat)
+	}
+	if c.Gateway.URL != "" && c.Host == "" {
+		reader := collector.NewGatewayReader(c.Gateway.URL, c.Window)
+		a.traffic = collector.NewPoller("gateway", c.MinInterval, c.Timeout, o.Log, reader.Read)
 	}
 	a.watches = collector.NewPoller("watch", c.MinInterval, c.Timeout, o.Log, a.readWatches)
 	requests := newRequests(a.registry)
@@ -107,6 +112,9 @@ func (a *App) Start(context.Context) error {
 		a.stack.Go("heartbeat poller", a.beats.Run)
 	}
 	a.stack.Go("watch poller", a.watches.Run)
+	if a.traffic != nil {
+		a.stack.Go("gateway poller", a.traffic.Run)
+	}
 	a.stack.Go("roster watcher", a.followRoster)
 	if err := a.server.Start(); err != nil {
 		return err
@@ -134,7 +142,7 @@ func (a *App) Addr() string { return a.server.Addr() }
 func (a *App) Registry() *prometheus.Registry { return a.registry }
 
 // Reload reads configuration and roster again. A bad file changes nothing. A
-// change of server.*, min_interval or timeout needs a restart and says so.
+// change of server.*, gateway, window, min_interval or timeout needs a restart and says so.
 func (a *App) Reload(context.Context) error {
 	loaded, err := load(a.options.ConfigFile, a.options.Host)
 	if err == nil {
@@ -154,8 +162,8 @@ func (a *App) Reload(context.Context) error {
 
 func restartNeeded(before, after Config) error {
 	if before.Server != after.Server || before.MinInterval != after.MinInterval || before.Timeout != after.Timeout ||
-		before.Host != after.Host || (before.Heartbeat.URL == "") != (after.Heartbeat.URL == "") {
-		return errors.New("server, host, min_interval, timeout and whether heartbeat.url is set are read at start only; restart the exporter")
+		before.Host != after.Host || before.Gateway != after.Gateway || before.Window != after.Window || (before.Heartbeat.URL == "") != (after.Heartbeat.URL == "") {
+		return errors.New("server, host, gateway, window, min_interval, timeout and whether heartbeat.url is set are read at start only; restart the exporter")
 	}
 	return nil
 }
@@ -214,6 +222,11 @@ func (a *App) View() collector.View {
 	}
 	watches := a.watches.Last()
 	view.Sources = append(view.Sources, sourceView("watch", watches, now))
+	var traffic collector.Answer[collector.Traffic]
+	if a.traffic != nil {
+		traffic = a.traffic.Last()
+		view.Sources = append(view.Sources, sourceView("gateway", traffic, now))
+	}
 	beatNow := now
 	if beats.Usable(now) {
 		beatNow = beats.Value.Now()
@@ -229,7 +242,10 @@ func (a *App) View() collector.View {
 		if watches.Usable(now) {
 			v.Watches = watches.Value[agent.ID]
 		}
-		v.Verdict = verdict.Of(verdict.Signals{HeartbeatKnown: beats.Usable(now), Beat: v.Beat, Now: beatNow, Watches: v.Watches})
+		if traffic.Usable(now) && agent.GatewayClient != "" {
+			v.Traffic = traffic.Value[agent.GatewayClient]
+		}
+		v.Verdict = verdict.Of(verdict.Signals{HeartbeatKnown: beats.Usable(now), Beat: v.Beat, Now: beatNow, Watches: v.Watches, AllFailed: v.Traffic.AllFailed()})
 		view.Agents = append(view.Agents, v)
 	}
 	return view

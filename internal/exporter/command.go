@@ -94,6 +94,9 @@ func reading(ctx context.Context, env program.Env, options func(program.Env) (Op
 		a.beats.Poll(ctx)
 	}
 	a.watches.Poll(ctx)
+	if a.traffic != nil {
+		a.traffic.Poll(ctx)
+	}
 	return show(a, env)
 }
 

@@ -116,9 +116,6 @@ func applyPort(c *Config) error {
 // unavailable says what the settings ask for and this version does not do.
 func (s settings) unavailable() []string {
 	var lines []string
-	if s.config.Gateway.URL != "" {
-		lines = append(lines, "gateway.url: the gateway collector is not part of this version; no agent_requests_total, agent_429_error_rate or agent_response_* series")
-	}
 	for _, a := range s.roster.Agents {
 		if a.Host != s.config.Host {
 			continue

@@ -23,6 +23,7 @@ type AgentView struct {
 	Beat    *beat.Agent // nil while unknown
 	Now     time.Time   // the moment of the verdict, by heartbeat's clock
 	Watches []verdict.Signal
+	Traffic *ClientTraffic // nil while unknown
 	Verdict verdict.Verdict
 }
 
@@ -77,7 +78,7 @@ var (
 // Describe implements [prometheus.Collector].
 func (f *Fleet) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{info, state, reason, status, lastStart, lastSuccess, lastFailure, interval, grace,
-		activity, tasks, progress, stagnation, rounds, roundLimit, up, conflict, sourceUp, sourceSuccess, sourceDuration} {
+		activity, tasks, progress, stagnation, rounds, roundLimit, up, conflict, requestsTotal, errorsTotal, limitedTotal, limitedRatio, limitedCount, responseTime, responses, sourceUp, sourceSuccess, sourceDuration} {
 		ch <- d
 	}
 }
@@ -96,6 +97,7 @@ func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
 			s.verdict(a)
 			s.beat(a.Beat)
 			s.tasks(a)
+			s.traffic(a.Traffic)
 		}
 	}
 	for _, source := range view.Sources {

@@ -33,6 +33,7 @@ const (
 	ReasonNotListed   = "not_in_heartbeat"      // unknown: heartbeat's roster lacks the agent
 	ReasonSignalDown  = "_down"                 // down: suffix to the signal's name, process_down
 	ReasonStaleAnswer = "missed"                // down: due + grace passed since heartbeat's answer
+	ReasonAllFailed   = "all_requests_failed"   // down: the gateway saw requests in the window and none succeeded
 )
 
 // Signal is one liveness sign besides the beat. Known false means that it could
@@ -52,6 +53,9 @@ type Signals struct {
 	Beat           *beat.Agent // nil where heartbeat does not list the agent
 	Now            time.Time   // by heartbeat's clock
 	Watches        []Signal
+	// AllFailed: the gateway saw requests of the agent in the window, and every
+	// one failed.
+	AllFailed bool
 }
 
 // Verdict is the outcome.
@@ -91,6 +95,13 @@ func Of(s Signals) Verdict {
 			if v.State != Paused && v.State != Down {
 				v.State, v.Reason = Down, w.Name+ReasonSignalDown
 			}
+		}
+	}
+	if s.AllFailed {
+		v.say("gateway: every request in the window failed")
+		v.Conflict = v.Conflict || v.State == OK
+		if v.State == OK || v.State == Late {
+			v.State, v.Reason = Down, ReasonAllFailed
 		}
 	}
 	v.say("verdict: %s, because of %s", v.State, v.Reason)

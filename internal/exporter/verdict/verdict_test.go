@@ -45,6 +45,9 @@ func TestOf(t *testing.T) {
 		"heartbeat gone, process up":     {verdict.Signals{Watches: process(true, true)}, verdict.Unknown, "heartbeat_unreachable", false},
 		"heartbeat gone, process down":   {verdict.Signals{Watches: process(true, false)}, verdict.Down, "process_down", false},
 		"not listed":                     {verdict.Signals{HeartbeatKnown: true}, verdict.Unknown, "not_in_heartbeat", false},
+		"beating, all requests fail":     {verdict.Signals{HeartbeatKnown: true, Beat: up, AllFailed: true}, verdict.Down, "all_requests_failed", true},
+		"unknown, all requests fail":     {verdict.Signals{AllFailed: true}, verdict.Unknown, "heartbeat_unreachable", false},
+		"paused, all requests fail":      {verdict.Signals{HeartbeatKnown: true, Beat: agent(beat.StatePaused, beat.ReasonPaused, 0, 0), AllFailed: true}, verdict.Paused, "paused", false},
 		"nothing known, process unknown": {verdict.Signals{Watches: process(false, true)}, verdict.Unknown, "heartbeat_unreachable", false},
 	} {
 		c.in.Now = now
