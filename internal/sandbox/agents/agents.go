@@ -45,6 +45,8 @@ type Status struct {
 	LastPing *time.Time `json:"last_ping,omitempty"` // last ping that heartbeat took
 	Problem  string     `json:"problem,omitempty"`   // why the newest ping failed
 	Pings    int        `json:"pings"`               // that heartbeat took, since the supervisor started
+	Answers  int        `json:"answers"`             // of the gateway, since the supervisor started
+	Refusal  string     `json:"refusal,omitempty"`   // why the newest request to the gateway failed
 }
 
 // Action is what can be done to an agent.

@@ -1,10 +1,12 @@
 package agents_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -351,4 +354,49 @@ func TestPageInChromium(t *testing.T) {
 		t.Errorf("wider than the window: %v, %v", overflow, err)
 	}
 	browsertest.Screenshot(t, phone, *screenshots, "agents-phone-dark")
+}
+
+func TestAgentsAskTheGateway(t *testing.T) {
+	var streamed, plain, refused atomic.Int64
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			Model  string `json:"model"`
+			Stream bool   `json:"stream"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body.Model != "m" || r.Header.Get("Authorization") != "Bearer client-key" || r.URL.Path != "/v1/chat/completions" {
+			t.Errorf("an odd request: %s, %+v, %v", r.URL.Path, body, err)
+		}
+		switch {
+		case refused.Load() == 1:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case body.Stream:
+			streamed.Add(1)
+			_, _ = io.WriteString(w, "data: {}\n\ndata: [DONE]\n\n")
+		default:
+			plain.Add(1)
+			_, _ = io.WriteString(w, "{}")
+		}
+	}))
+	defer gateway.Close()
+	heartbeat := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer heartbeat.Close()
+	reports, out := io.Pipe()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	p := &agents.Process{ID: "coo", Every: time.Hour, Heartbeat: heartbeat.URL, Key: "k", Dir: t.TempDir(), Report: out,
+		Asking: agents.Asking{Gateway: gateway.URL, Key: "client-key", Model: "m", Every: time.Millisecond}}
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx); _ = out.Close() }()
+	lines := bufio.NewScanner(reports)
+	for lines.Scan() {
+		if streamed.Load() > 1 && plain.Load() > 1 {
+			refused.Store(1)
+		}
+		if strings.Contains(lines.Text(), `"asked":true`) && strings.Contains(lines.Text(), "HTTP 503") {
+			cancel()
+		}
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }

@@ -35,8 +35,9 @@ const (
 type report struct {
 	State   State     `json:"state,omitempty"` // when it changed
 	Ping    bool      `json:"ping,omitempty"`  // a ping was tried
+	Asked   bool      `json:"asked,omitempty"` // a request to the gateway ended
 	At      time.Time `json:"at"`
-	Problem string    `json:"problem,omitempty"` // of the ping
+	Problem string    `json:"problem,omitempty"` // of the ping or the request
 }
 
 // Process is a simulated agent: the body of one operating system process.
@@ -47,9 +48,11 @@ type Process struct {
 	Key       redact.Secret // ping key
 	Dir       string        // where its socket goes
 	Report    io.Writer     // lines of JSON for the supervisor
+	Asking    Asking
 
-	gate   gate
-	client http.Client
+	telling sync.Mutex
+	gate    gate
+	client  http.Client
 }
 
 // SocketName returns the name of an agent's socket inside the folder.
@@ -73,6 +76,9 @@ func (p *Process) Run(ctx context.Context) error {
 	var tasks sync.WaitGroup
 	serving, stop := context.WithCancel(ctx)
 	tasks.Go(func() { p.serveTasks(serving, listener, &tasks) })
+	if p.Asking.Gateway != "" {
+		tasks.Go(func() { p.ask(serving) })
+	}
 	p.tell(report{State: StateRunning})
 	err = p.beat(ctx, signals)
 	stop()
@@ -155,6 +161,8 @@ func (p *Process) tell(r report) {
 	if err != nil {
 		return // texts and times always encode
 	}
+	p.telling.Lock()
+	defer p.telling.Unlock()
 	if _, err := p.Report.Write(append(line, '\n')); err != nil {
 		return
 	}

@@ -250,6 +250,12 @@ func (s *Supervisor) note(a *agent, r report) {
 	if r.State != "" && r.State != a.status.State {
 		a.status.State, a.status.Since = r.State, r.At
 	}
+	if r.Asked {
+		a.status.Refusal = r.Problem
+		if r.Problem == "" {
+			a.status.Answers++
+		}
+	}
 	if r.Ping {
 		a.status.Problem = r.Problem
 		if r.Problem == "" {

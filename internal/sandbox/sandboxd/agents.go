@@ -45,12 +45,19 @@ func runAgents(ctx context.Context, fs *flag.FlagSet, args []string, out io.Writ
 	heartbeat := fs.String("heartbeat", "http://127.0.0.1:9095", "base `URL` of heartbeat")
 	keyFile := fs.String("ping-key-file", "", "`file` with the ping key; empty reads "+keyEnv)
 	dir := fs.String("dir", "", "`folder` for pid files and sockets")
+	gateway := fs.String("gateway", "", "base `URL` of the gateway that the agents ask; empty: they ask nothing")
+	keyDir := fs.String("client-key-dir", "", "`folder` with each agent's client key in client_ID")
+	model := fs.String("model", "deepseek-v4-pro", "`model` that the agents ask for")
+	unused := unusedFlag(fs)
 	format := fs.String("log.format", "text", "text or json")
 	if ok, err := parse(fs, args); !ok {
 		return err
 	}
 	if err := need(fs, "dir"); err != nil {
 		return err
+	}
+	if strings.TrimSpace(*unused) != "" {
+		return runUnused(ctx, *address, *unused, *format, out)
 	}
 	log, err := obslog.New(out, "info", *format)
 	if err != nil {
@@ -59,7 +66,12 @@ func runAgents(ctx context.Context, fs *flag.FlagSet, args []string, out io.Writ
 	if _, err := pingKey(*keyFile); err != nil {
 		return err
 	}
-	argv, err := agentArgv(*heartbeat, *keyFile)
+	keys, err := filepath.Abs(*keyDir)
+	if err != nil {
+		return fmt.Errorf("finding the client keys: %w", err)
+	}
+	asking := []string{"-gateway", *gateway, "-client-key-dir", keys, "-model", *model}
+	argv, err := agentArgv(*heartbeat, *keyFile, asking)
 	if err != nil {
 		return err
 	}
@@ -91,7 +103,7 @@ func runAgents(ctx context.Context, fs *flag.FlagSet, args []string, out io.Writ
 
 // agentArgv returns how an agent's process is called: this program, run in the
 // agents' folder, so that sockets have short names however long the path is.
-func agentArgv(heartbeat, keyFile string) (func(agents.Member) []string, error) {
+func agentArgv(heartbeat, keyFile string, asking []string) (func(agents.Member) []string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
@@ -102,7 +114,7 @@ func agentArgv(heartbeat, keyFile string) (func(agents.Member) []string, error) 
 		}
 	}
 	return func(m agents.Member) []string {
-		return []string{self, "agent", "-id", m.ID, "-every", m.Every.String(), "-heartbeat", heartbeat, "-ping-key-file", keyFile, "-dir", "."}
+		return append([]string{self, "agent", "-id", m.ID, "-every", m.Every.String(), "-heartbeat", heartbeat, "-ping-key-file", keyFile, "-dir", "."}, asking...)
 	}, nil
 }
 
@@ -112,6 +124,9 @@ func runAgent(ctx context.Context, fs *flag.FlagSet, args []string, _ io.Writer)
 	heartbeat := fs.String("heartbeat", "http://127.0.0.1:9095", "base `URL` of heartbeat")
 	keyFile := fs.String("ping-key-file", "", "`file` with the ping key; empty reads "+keyEnv)
 	dir := fs.String("dir", "", "`folder` for the agent's socket")
+	gateway := fs.String("gateway", "", "base `URL` of the gateway; empty: the agent asks nothing")
+	keyDir := fs.String("client-key-dir", "", "`folder` with the agent's client key in client_ID")
+	model := fs.String("model", "deepseek-v4-pro", "`model` to ask for")
 	if ok, err := parse(fs, args); !ok {
 		return err
 	}
@@ -126,6 +141,13 @@ func runAgent(ctx context.Context, fs *flag.FlagSet, args []string, _ io.Writer)
 		return err
 	}
 	p := &agents.Process{ID: *id, Every: *every, Heartbeat: *heartbeat, Key: key, Dir: *dir, Report: os.Stdout}
+	if *gateway != "" {
+		clientKey, err := pingKey(filepath.Join(*keyDir, "client_"+*id))
+		if err != nil {
+			return fmt.Errorf("the client key: %w", err)
+		}
+		p.Asking = agents.Asking{Gateway: *gateway, Key: clientKey, Model: *model, Every: *every}
+	}
 	return p.Run(ctx)
 }
 
