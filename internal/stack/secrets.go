@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 )
 
 // generated are the secrets that the first start makes. Each program is given
@@ -22,7 +23,7 @@ var generated = []string{
 func (l Layout) makeSecrets() (int, error) {
 	made := 0
 	for _, name := range generated {
-		fresh, err := l.makeSecret(name)
+		fresh, err := MakeSecret(l.secret(name))
 		if err != nil {
 			return made, err
 		}
@@ -47,8 +48,10 @@ func (l Layout) makeSecrets() (int, error) {
 	return made, nil
 }
 
-func (l Layout) makeSecret(name string) (bool, error) {
-	if _, err := os.Stat(l.secret(name)); err == nil {
+// MakeSecret writes a fresh secret to the file, readable by its owner only, and
+// reports whether it did: an existing file is left alone.
+func MakeSecret(file string) (bool, error) {
+	if _, err := os.Stat(file); err == nil {
 		return false, nil
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return false, fmt.Errorf("looking for a secret: %w", err)
@@ -57,8 +60,11 @@ func (l Layout) makeSecret(name string) (bool, error) {
 	if _, err := rand.Read(bytes); err != nil {
 		return false, fmt.Errorf("making a secret: %w", err)
 	}
-	if err := os.WriteFile(l.secret(name), []byte(hex.EncodeToString(bytes)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(hex.EncodeToString(bytes)), 0o600); err != nil {
 		return false, fmt.Errorf("writing a secret: %w", err)
 	}
 	return true, nil
 }
+
+// Secrets lists the secrets that the first start makes.
+func Secrets() []string { return slices.Clone(generated) }

@@ -33,11 +33,15 @@ func runFeishu(ctx context.Context, fs *flag.FlagSet, args []string, out io.Writ
 	address := fs.String("listen", "127.0.0.1:9096", "host:port to listen on")
 	snapshot := fs.String("snapshot", "", "`file` that keeps the chats over a restart; empty keeps them in memory only")
 	limits := fs.Bool("limits", true, "enforce Feishu's published rate limits")
+	unused := unusedFlag(fs)
 	format := fs.String("log.format", "text", "text or json")
 	fs.Var(people, "name", "`ID=NAME` shown for a receive id, like ou_oncall=值班工程师; repeatable")
 	fs.Var(bots, "bot", "`TOKEN=NAME` shown for a custom bot's hook token; repeatable")
 	if ok, err := parse(fs, args); !ok {
 		return err
+	}
+	if strings.TrimSpace(*unused) != "" {
+		return runUnused(ctx, *address, *unused, *format, out)
 	}
 	log, err := obslog.New(out, "info", *format)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	_ "time/tzdata" // rosters name zones, and images have no zone files
 )
 
 // command is one subcommand.
@@ -31,6 +32,8 @@ func commands() []command {
 			"sandboxd agent -id coo -every 10m -heartbeat http://127.0.0.1:9095 -ping-key-file secrets/ping_key -dir data/sandbox/agents", runAgent},
 		{"agent-task", "gives a task to a simulated agent: exit 0 when it answers, 1 when it is dead, hangs while it is stalled",
 			"sandboxd agent-task -dir data/sandbox/agents -id coo", runTask},
+		{"healthcheck", "asks a stand-in whether it works; for containers",
+			"sandboxd healthcheck -url http://127.0.0.1:9096/health", runHealthcheck},
 	}
 }
 

@@ -133,6 +133,31 @@ func get(t *testing.T, url string, into any) {
 	}
 }
 
+func TestUnusedStandInSaysWhatReplacedIt(t *testing.T) {
+	for _, args := range [][]string{
+		{"feishu", "-listen", "127.0.0.1:0", "-unused= FEISHU_APP_ID FEISHU_WEBHOOK_CRITICAL"},
+		{"agents", "-listen", "127.0.0.1:0", "-roster=/nonexistent", "-dir", t.TempDir(), "-unused= FEISHU_APP_ID FEISHU_WEBHOOK_CRITICAL"},
+	} {
+		t.Run(args[0], func(t *testing.T) {
+			url := run(t, args...)
+			if err := dispatch(t.Context(), []string{"healthcheck", "-url", url + "/health"}, io.Discard); err != nil {
+				t.Error(err)
+			}
+			if err := dispatch(t.Context(), []string{"healthcheck", "-url", url + "/open-apis/bot/v2/hook/x"}, io.Discard); err == nil || !strings.Contains(err.Error(), "404") {
+				t.Errorf("it does something: %v", err)
+			}
+			resp, err := http.Get(url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if text, _ := io.ReadAll(resp.Body); string(text) != "This stand-in is not used: FEISHU_APP_ID, FEISHU_WEBHOOK_CRITICAL is set.\n" {
+				t.Errorf("its page says %q", text)
+			}
+		})
+	}
+}
+
 func TestFeishuKeepsChatsOverARestart(t *testing.T) {
 	snapshot := filepath.Join(t.TempDir(), "feishu.json")
 	args := []string{"feishu", "-listen", "127.0.0.1:0", "-snapshot", snapshot, "-bot", "tok=运维群"}
