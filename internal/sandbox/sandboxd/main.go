@@ -1,6 +1,6 @@
-// Sandboxd is the one binary of the stand-ins: Feishu, and a fleet of simulated
-// agents. It is for trying the product and for tests; none of it is part of the
-// four programs.
+// Sandboxd is the one binary of the stand-ins: Feishu, providers of language
+// models, and a fleet of simulated agents. It is for trying the product and for
+// tests; none of it is part of the four programs.
 package main
 
 import (
@@ -26,6 +26,8 @@ func commands() []command {
 	return []command{
 		{"feishu", "serves a Feishu stand-in: the API the bridge sends to, and a page that shows the chats",
 			"sandboxd feishu -listen 127.0.0.1:9096 -snapshot data/sandbox/feishu.json", runFeishu},
+		{"provider", "stands in for the providers of language models: OpenAI's dialect, with faults by a page or an API",
+			"sandboxd provider -listen 127.0.0.1:9098 -backend primary-1 -backend fallback-1", runProvider},
 		{"agents", "runs a simulated agent process for every agent of a roster, with a page to kill and revive them",
 			"sandboxd agents -roster fleet.yaml -heartbeat http://127.0.0.1:9095 -ping-key-file secrets/ping_key -dir data/sandbox/agents", runAgents},
 		{"agent", "is one simulated agent; started by `sandboxd agents`",

@@ -12,9 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-	"sync"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/jsonscan"
 )
@@ -143,18 +141,17 @@ func (r *Request) AddsUsage() bool { return r.Stream && !r.usageAsked }
 
 // Splice returns the body to send: the model's name replaced by native, and the wish
 // for a usage report added where AddsUsage. No other byte differs.
-func (r *Request) Splice(native string) Body {
+func (r *Request) Splice(native string) jsonscan.Spliced {
 	name, err := json.Marshal(native)
 	if err != nil {
 		panic(fmt.Sprintf("openai: marshalling a string: %v", err)) // no string fails
 	}
 	const option = `"include_usage":true`
-	b := Body{}
 	switch {
 	case !r.AddsUsage():
-		b.cut(r.body, edit{r.model, name})
+		return jsonscan.Splice(r.body, jsonscan.Edit{At: r.model, New: name})
 	case r.streamOptions == jsonscan.Span{}:
-		b.cut(r.body, edit{r.model, append(name, `,"stream_options":{`+option+`}`...)})
+		return jsonscan.Splice(r.body, jsonscan.Edit{At: r.model, New: append(name, `,"stream_options":{`+option+`}`...)})
 	default:
 		options, at := []byte(`{`+option+`}`), r.streamOptions
 		if r.body[at.Start] == '{' {
@@ -163,77 +160,10 @@ func (r *Request) Splice(native string) Body {
 				options = append(options, ',')
 			}
 		}
-		edits := []edit{{r.model, name}, {at, options}}
+		first, second := jsonscan.Edit{At: r.model, New: name}, jsonscan.Edit{At: at, New: options}
 		if at.Start < r.model.Start {
-			edits[0], edits[1] = edits[1], edits[0]
+			first, second = second, first
 		}
-		b.cut(r.body, edits...)
+		return jsonscan.Splice(r.body, first, second)
 	}
-	return b
-}
-
-// Body is a request body in parts, which are shared, not copied.
-type Body struct {
-	parts [5][]byte
-	size  int64
-}
-
-// edit replaces a span of the text.
-type edit struct {
-	at  jsonscan.Span
-	new []byte
-}
-
-// cut fills the parts: body with one or two edits, which are in order.
-func (b *Body) cut(body []byte, edits ...edit) {
-	done, n := 0, 0
-	for _, e := range edits {
-		b.parts[n], b.parts[n+1] = body[done:e.at.Start], e.new
-		done, n = e.at.End, n+2
-	}
-	b.parts[n] = body[done:]
-	for _, p := range b.parts {
-		b.size += int64(len(p))
-	}
-}
-
-// Size is the number of bytes.
-func (b *Body) Size() int64 { return b.size }
-
-// Reader returns a new reader of the whole body. Close waits for a Read under way
-// and ends all later ones, so that the bytes may be used again after it.
-func (b *Body) Reader() io.ReadCloser { return &reader{rest: b.parts} }
-
-type reader struct {
-	mu     sync.Mutex
-	rest   [5][]byte
-	at     int
-	closed bool
-}
-
-func (r *reader) Read(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return 0, io.ErrClosedPipe
-	}
-	n := 0
-	for r.at < len(r.rest) && n < len(p) {
-		k := copy(p[n:], r.rest[r.at])
-		n += k
-		if r.rest[r.at] = r.rest[r.at][k:]; len(r.rest[r.at]) == 0 {
-			r.at++
-		}
-	}
-	if r.at == len(r.rest) {
-		return n, io.EOF
-	}
-	return n, nil
-}
-
-func (r *reader) Close() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.closed, r.rest = true, [5][]byte{}
-	return nil
 }

@@ -77,21 +77,6 @@ func TestScanRefuses(t *testing.T) {
 	}
 }
 
-func TestAClosedBodyGivesNothing(t *testing.T) {
-	r, err := Scan([]byte(`{"model":"m"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	body := r.Splice("n")
-	reader := body.Reader()
-	if err := reader.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := reader.Read(make([]byte, 8)); n != 0 || !errors.Is(err, io.ErrClosedPipe) {
-		t.Errorf("read %d bytes, %v", n, err)
-	}
-}
-
 // FuzzScan: what Scan accepts equals, spliced, the body that encoding/json makes of
 // the same values with the model replaced and the option added.
 func FuzzScan(f *testing.F) {

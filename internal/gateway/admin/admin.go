@@ -1,0 +1,222 @@
+// Package admin is the part of the operations API that shows, and resets, what the
+// gateway knows: backends, pools, and the ledger with its failover timelines.
+//
+// No answer holds a secret: keys are masked, and so are the values of configured
+// headers, which may be credentials.
+package admin
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/pool"
+	"github.com/fleetwatch/fleetwatch/internal/httpserve"
+	"github.com/fleetwatch/fleetwatch/internal/redact"
+)
+
+// View is what is in force.
+type View struct {
+	Backends []*backend.Backend
+	Table    *pool.Table
+	Currency string
+}
+
+// Handler serves the API.
+type Handler struct {
+	View   func() View
+	Ledger *ledger.Ledger
+	Log    *slog.Logger
+}
+
+// Routes adds the API to a router. read and change guard the two kinds of access.
+func (h *Handler) Routes(r *mux.Router, read, change func(http.Handler) http.Handler) {
+	get := func(path string, f http.HandlerFunc) { r.Handle("/api/admin"+path, read(f)).Methods(http.MethodGet) }
+	get("/backends", h.backends)
+	get("/backends/{id}", h.backend)
+	get("/pools", h.pools)
+	get("/requests", h.requests)
+	get("/requests/{id}", h.request)
+	r.Handle("/api/admin/backends/{id}/reset", change(http.HandlerFunc(h.reset))).Methods(http.MethodPost)
+}
+
+// Backend is a backend as the API shows it.
+type Backend struct {
+	ID             string             `json:"id"`
+	Name           string             `json:"name"`
+	Label          string             `json:"label"`
+	Pool           string             `json:"pool"`
+	API            []string           `json:"api"`
+	BaseURL        string             `json:"api_base_url"`
+	Key            string             `json:"api_key"`
+	TimeoutSeconds float64            `json:"timeout_seconds"`
+	RPMLimit       int                `json:"rpm_limit"`
+	MaxInflight    int                `json:"max_inflight"`
+	Weight         int                `json:"weight"`
+	Enabled        bool               `json:"enabled"`
+	Headers        map[string]string  `json:"headers"`
+	Models         map[string]Mapping `json:"model_mappings"`
+	Source         string             `json:"source"`
+	Status         backend.Status     `json:"status"`
+	Reason         llm.Class          `json:"reason"`
+	Detail         string             `json:"detail,omitempty"` // what the provider said
+	CooldownUntil  *time.Time         `json:"cooldown_until"`
+	CooldownLevel  int                `json:"consecutive_429_count"`
+	Inflight       int64              `json:"inflight"`
+	RPMUtilization float64            `json:"rpm_utilization"`
+}
+
+// Mapping is how a backend offers a model.
+type Mapping struct {
+	NativeID         string     `json:"native_id"`
+	Reasoning        bool       `json:"reasoning"`
+	InputModalities  []string   `json:"input_modalities,omitempty"`
+	ContextWindow    int64      `json:"context_window,omitempty"`
+	MaxTokens        int64      `json:"max_tokens,omitempty"`
+	Price            *price     `json:"price_per_mtok,omitempty"`
+	UnavailableUntil *time.Time `json:"unavailable_until,omitempty"` // the provider does not offer it to this key
+}
+
+type price struct {
+	Input      float64 `json:"input"`
+	Output     float64 `json:"output"`
+	CacheRead  float64 `json:"cache_read"`
+	CacheWrite float64 `json:"cache_write"`
+}
+
+func show(b *backend.Backend, now time.Time) Backend {
+	s := b.Snapshot(now)
+	out := Backend{
+		ID: b.Name, Name: b.Name, Label: b.Label, Pool: b.Pool, API: []string{"openai"}, BaseURL: b.BaseURL.String(), Key: b.MaskedKey(),
+		TimeoutSeconds: b.Timeout.Seconds(), RPMLimit: b.RPM, MaxInflight: b.MaxInflight, Weight: b.Weight, Enabled: !b.Disabled, Source: b.Source,
+		Headers: map[string]string{}, Models: map[string]Mapping{}, Status: s.Status, Reason: s.Reason, Detail: redact.Text(s.Detail, b.Key),
+		CooldownLevel: s.Level, Inflight: s.Inflight, RPMUtilization: s.RPMUsed,
+	}
+	if s.Status == backend.Cooling || s.Status == backend.Error {
+		out.CooldownUntil = stamp(s.Until)
+	}
+	for name := range b.Headers {
+		out.Headers[name] = redact.Mask
+	}
+	blocked := s.Blocked(now)
+	for name, m := range b.Models {
+		x := Mapping{NativeID: m.NativeID, Reasoning: m.Reasoning, InputModalities: m.InputModalities, ContextWindow: m.ContextWindow, MaxTokens: m.MaxTokens}
+		if p := m.Price; p != (llm.Price{}) {
+			x.Price = &price{units(p.Input), units(p.Output), units(p.CacheRead), units(p.CacheWrite)}
+		}
+		if block, ok := blocked[name]; ok {
+			x.UnavailableUntil = stamp(block.Until)
+		}
+		out.Models[name] = x
+	}
+	return out
+}
+
+func units(n llm.Nano) float64 { return float64(n) / llm.NanoPerUnit }
+
+// stamp is a moment as the API shows it, nil where there is none.
+func stamp(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	at = at.UTC().Round(time.Millisecond)
+	return &at
+}
+
+func (h *Handler) backends(w http.ResponseWriter, r *http.Request) {
+	now, out, only := time.Now(), []Backend{}, r.URL.Query().Get("pool")
+	for _, b := range h.View().Backends {
+		if only == "" || b.Pool == only {
+			out = append(out, show(b, now))
+		}
+	}
+	httpserve.WriteJSON(w, http.StatusOK, out)
+}
+
+// find returns the backend that the path names, or answers 404.
+func (h *Handler) find(w http.ResponseWriter, r *http.Request) *backend.Backend {
+	all, id := h.View().Backends, mux.Vars(r)["id"]
+	i := slices.IndexFunc(all, func(b *backend.Backend) bool { return b.Name == id })
+	if i < 0 {
+		httpserve.WriteError(w, r, http.StatusNotFound, "not_found", "there is no backend of this id")
+		return nil
+	}
+	return all[i]
+}
+
+func (h *Handler) backend(w http.ResponseWriter, r *http.Request) {
+	if b := h.find(w, r); b != nil {
+		httpserve.WriteJSON(w, http.StatusOK, show(b, time.Now()))
+	}
+}
+
+// reset ends a cooldown or an error.
+func (h *Handler) reset(w http.ResponseWriter, r *http.Request) {
+	b := h.find(w, r)
+	if b == nil {
+		return
+	}
+	b.Reset()
+	h.Log.InfoContext(r.Context(), "backend reset", "backend", b.Name, "remote", r.RemoteAddr)
+	httpserve.WriteJSON(w, http.StatusOK, show(b, time.Now()))
+}
+
+// Pool counts the backends of a pool.
+type Pool struct {
+	Name            string     `json:"name"`
+	Total           int        `json:"total"`
+	Enabled         int        `json:"enabled"`
+	Healthy         int        `json:"healthy"`
+	Cooling         int        `json:"cooling"` // half open ones included
+	Error           int        `json:"error"`
+	Disabled        int        `json:"disabled"`
+	SoonestRecovery *time.Time `json:"soonest_recovery"`
+}
+
+func (h *Handler) pools(w http.ResponseWriter, _ *http.Request) {
+	view, now := h.View(), time.Now()
+	out := []Pool{}
+	for _, name := range view.Table.Pools() {
+		p, soonest := Pool{Name: name}, time.Time{}
+		for _, b := range view.Backends {
+			if b.Pool != name {
+				continue
+			}
+			s := b.Snapshot(now)
+			p.Total++
+			switch s.Status {
+			case backend.Healthy:
+				p.Healthy++
+			case backend.Cooling, backend.HalfOpen:
+				p.Cooling++
+			case backend.Error:
+				p.Error++
+			case backend.Disabled:
+				p.Disabled++
+			}
+			if (s.Status == backend.Cooling || s.Status == backend.Error) && !s.Until.IsZero() && (soonest.IsZero() || s.Until.Before(soonest)) {
+				soonest = s.Until
+			}
+		}
+		p.Enabled, p.SoonestRecovery = p.Total-p.Disabled, stamp(soonest)
+		out = append(out, p)
+	}
+	httpserve.WriteJSON(w, http.StatusOK, out)
+}
+
+// failed answers an error of the ledger.
+func (h *Handler) failed(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, ledger.ErrNotFound) {
+		httpserve.WriteError(w, r, http.StatusNotFound, "not_found", "there is no request of this id; give the ledger's id, or the x-request-id of the client")
+		return
+	}
+	h.Log.ErrorContext(r.Context(), "reading the ledger failed", "error", err)
+	httpserve.WriteError(w, r, http.StatusInternalServerError, "internal", "the ledger could not be read; the log has the details under this request id")
+}

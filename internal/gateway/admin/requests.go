@@ -1,0 +1,234 @@
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
+	"github.com/fleetwatch/fleetwatch/internal/httpserve"
+)
+
+const (
+	defaultLimit = 50
+	maxLimit     = 500
+)
+
+// Request is a row of the ledger as the API shows it.
+type Request struct {
+	ID                string          `json:"id"`
+	RequestID         string          `json:"request_id"`
+	Status            ledger.Status   `json:"status"`
+	HTTPStatus        int             `json:"http_status"`
+	Class             llm.Class       `json:"class"`
+	Code              string          `json:"code,omitempty"` // of the error that the client got
+	Error             string          `json:"error,omitempty"`
+	Dialect           string          `json:"dialect"`
+	Stream            bool            `json:"stream"`
+	Model             string          `json:"model"`
+	NativeID          string          `json:"native_id,omitempty"`
+	Backend           string          `json:"backend"`
+	Provider          string          `json:"provider,omitempty"`
+	Pool              string          `json:"pool"`
+	Client            string          `json:"client"`
+	ClientIP          string          `json:"client_ip,omitempty"`
+	UserAgent         string          `json:"user_agent,omitempty"`
+	AttemptCount      int             `json:"attempt_count"`
+	FailedAttempts    int             `json:"failed_attempts"`
+	StartedAt         time.Time       `json:"started_at"`
+	DurationMS        float64         `json:"duration_ms"`
+	TTFBMS            *float64        `json:"ttfb_ms"`
+	Tokens            tokens          `json:"tokens"`
+	UsageSource       llm.UsageSource `json:"usage_source"`
+	Cost              float64         `json:"cost"`
+	Currency          string          `json:"currency"`
+	ProviderRequestID string          `json:"provider_request_id,omitempty"`
+}
+
+type tokens struct {
+	Input      int64 `json:"input"`
+	Output     int64 `json:"output"`
+	CacheRead  int64 `json:"cache_read"`
+	CacheWrite int64 `json:"cache_write"`
+	Reasoning  int64 `json:"reasoning"` // a part of output
+	Total      int64 `json:"total"`
+}
+
+// Timeline is a request with its attempts, failed ones before the one that answered.
+type Timeline struct {
+	Request
+	TotalLatencyMS float64   `json:"total_latency_ms"` // of all calls
+	ExtraCost      float64   `json:"extra_cost"`       // of the calls that failed
+	RequestProblem llm.Class `json:"request_level_problem,omitempty"`
+	Attempts       []Attempt `json:"attempts"`
+}
+
+// Attempt is one entry of a timeline.
+type Attempt struct {
+	ID                string         `json:"id"`
+	PrimaryRequestID  string         `json:"primary_req_id"`
+	Seq               int            `json:"seq"`
+	Outcome           ledger.Outcome `json:"outcome"`
+	Backend           string         `json:"backend"`
+	Pool              string         `json:"pool"`
+	Provider          string         `json:"provider"`
+	Model             string         `json:"model"`
+	NativeID          string         `json:"native_id"`
+	SkipReason        string         `json:"skip_reason,omitempty"`
+	Class             llm.Class      `json:"class,omitempty"`
+	Remedy            string         `json:"remedy,omitempty"`
+	HTTPStatus        int            `json:"http_status,omitempty"`
+	Error             string         `json:"error,omitempty"`
+	StartedAt         time.Time      `json:"started_at"`
+	DurationMS        float64        `json:"duration_ms"`
+	TTFBMS            *float64       `json:"ttfb_ms"`
+	Tokens            int64          `json:"tokens"`
+	Cost              float64        `json:"cost"`
+	ProviderRequestID string         `json:"provider_request_id,omitempty"`
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// first is a time to the first byte, nil where none came.
+func first(d time.Duration) *float64 {
+	if d == 0 {
+		return nil
+	}
+	ms := milliseconds(d)
+	return &ms
+}
+
+func (h *Handler) showRequest(r ledger.Row) Request {
+	out := Request{
+		ID: r.ID.String(), RequestID: r.RequestID, Status: r.Status, HTTPStatus: r.HTTPStatus, Class: r.Class, Code: r.Detail.Code, Error: r.Detail.Error,
+		Dialect: r.Detail.Dialect, Stream: r.Detail.Stream, Model: r.Model, NativeID: r.Detail.NativeID, Backend: r.Backend, Provider: r.Detail.Provider,
+		Pool: r.Pool, Client: r.Client, ClientIP: r.Detail.ClientIP, UserAgent: r.Detail.UserAgent, AttemptCount: r.Attempts,
+		StartedAt: r.StartedAt, DurationMS: milliseconds(r.Duration), TTFBMS: first(r.TTFB),
+		Tokens:      tokens{r.Usage.Input, r.Usage.Output, r.Usage.CacheRead, r.Usage.CacheWrite, r.Usage.Reasoning, r.Usage.Total()},
+		UsageSource: r.Usage.Source, Cost: units(r.Cost), Currency: h.View().Currency, ProviderRequestID: r.Detail.ProviderRequestID,
+	}
+	if out.RequestID == "" {
+		out.RequestID = r.ID.RequestID()
+	}
+	for _, a := range r.Timeline {
+		if a.Outcome == ledger.OutcomeFailed {
+			out.FailedAttempts++
+		}
+	}
+	return out
+}
+
+func (h *Handler) showTimeline(r ledger.Row) Timeline {
+	out := Timeline{Request: h.showRequest(r), Attempts: []Attempt{}}
+	entries := r.Timeline
+	if len(entries) == 0 && r.Backend != "" {
+		entries = []ledger.Attempt{only(r)}
+	}
+	classes := map[llm.Class]int{}
+	for i, a := range entries {
+		out.Attempts = append(out.Attempts, Attempt{
+			ID: fmt.Sprintf("%s-%d", r.ID, i+1), PrimaryRequestID: r.ID.String(), Seq: i + 1, Outcome: a.Outcome, Backend: a.Backend, Pool: a.Pool,
+			Provider: a.Provider, Model: r.Model, NativeID: a.NativeID, SkipReason: a.Skip, Class: a.Class, Remedy: a.Class.Remedy(), HTTPStatus: a.HTTPStatus,
+			Error: a.Error, StartedAt: r.StartedAt.Add(a.Started), DurationMS: milliseconds(a.Duration), TTFBMS: first(a.TTFB),
+			Tokens: a.Tokens, Cost: units(a.Cost), ProviderRequestID: a.ProviderRequestID,
+		})
+		out.TotalLatencyMS += milliseconds(a.Duration)
+		if a.Outcome == ledger.OutcomeFailed {
+			out.ExtraCost += units(a.Cost)
+			classes[a.Class]++
+		}
+	}
+	// The same failure everywhere is the request's, not that of the backends.
+	for class, n := range classes {
+		if len(classes) == 1 && n > 1 && n == out.FailedAttempts && r.Status != ledger.Completed {
+			out.RequestProblem = class
+		}
+	}
+	return out
+}
+
+// only is the attempt of a request that one backend answered at once: all of it is
+// in the row.
+func only(r ledger.Row) ledger.Attempt {
+	outcome := ledger.OutcomeSucceeded
+	if r.Status != ledger.Completed {
+		outcome = ledger.OutcomeFailed
+	}
+	return ledger.Attempt{
+		Outcome: outcome, Backend: r.Backend, Pool: r.Pool, Provider: r.Detail.Provider, NativeID: r.Detail.NativeID, Class: r.Class, HTTPStatus: r.HTTPStatus,
+		Started: r.Detail.Started, Duration: max(r.Duration-r.Detail.Started, 0), TTFB: r.Detail.TTFBAttempt, Tokens: r.Usage.Total(), Cost: r.Cost,
+		ProviderRequestID: r.Detail.ProviderRequestID,
+	}
+}
+
+func (h *Handler) request(w http.ResponseWriter, r *http.Request) {
+	row, err := h.Ledger.Get(r.Context(), mux.Vars(r)["id"])
+	if err != nil {
+		h.failed(w, r, err)
+		return
+	}
+	httpserve.WriteJSON(w, http.StatusOK, h.showTimeline(row))
+}
+
+func (h *Handler) requests(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	filter, err := readFilter(query)
+	if err != nil {
+		httpserve.WriteError(w, r, http.StatusBadRequest, "bad_filter", err.Error())
+		return
+	}
+	filter.Limit++ // one more tells whether there is a next page
+	rows, err := h.Ledger.List(r.Context(), filter)
+	if err != nil {
+		h.failed(w, r, err)
+		return
+	}
+	if len(rows) == filter.Limit {
+		rows = rows[:filter.Limit-1]
+		query.Set("before", rows[len(rows)-1].ID.String())
+		w.Header().Set("Link", "<"+r.URL.Path+"?"+query.Encode()+`>; rel="next"`)
+	}
+	out := make([]Request, 0, len(rows))
+	for _, row := range rows {
+		out = append(out, h.showRequest(row))
+	}
+	httpserve.WriteJSON(w, http.StatusOK, out)
+}
+
+// readFilter reads the query, all of which is checked.
+func readFilter(q url.Values) (f ledger.Filter, err error) {
+	f = ledger.Filter{Status: ledger.Status(q.Get("status")), Model: q.Get("model"), Backend: q.Get("backend"), Client: q.Get("client"), Class: llm.Class(q.Get("class")), Limit: defaultLimit}
+	if f.Status != "" && !slices.Contains(ledger.Statuses(), f.Status) {
+		return f, fmt.Errorf("status: expected one of %v, got %q", ledger.Statuses(), f.Status)
+	}
+	if f.Class != "" && !slices.Contains(llm.Classes(), f.Class) {
+		return f, fmt.Errorf("class: expected one of %v, got %q", llm.Classes(), f.Class)
+	}
+	if text := q.Get("failed_over"); text != "" {
+		if f.FailedOver, err = strconv.ParseBool(text); err != nil {
+			return f, fmt.Errorf("failed_over: expected true or false, got %q", text)
+		}
+	}
+	if text := q.Get("limit"); text != "" {
+		if f.Limit, err = strconv.Atoi(text); err != nil || f.Limit < 1 || f.Limit > maxLimit {
+			return f, fmt.Errorf("limit: expected 1 to %d, got %q", maxLimit, text)
+		}
+	}
+	if text := q.Get("since"); text != "" {
+		if f.Since, err = time.Parse(time.RFC3339, text); err != nil {
+			return f, fmt.Errorf("since: expected a time like 2026-11-22T10:00:00Z, got %q", text)
+		}
+	}
+	if text := q.Get("before"); text != "" {
+		if f.Before, err = ledger.ParseID(text); err != nil {
+			return f, fmt.Errorf("before: expected the id of a request, got %q", text)
+		}
+	}
+	return f, nil
+}

@@ -1,0 +1,243 @@
+// Package gateway wires the routing gateway: its configuration, the data plane, the
+// operations listener, the ledger and the state of the backends.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fleetwatch/fleetwatch/internal/confload"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/admin"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/attempt"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/front"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/iplimit"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/meter"
+	"github.com/fleetwatch/fleetwatch/internal/httpserve"
+	"github.com/fleetwatch/fleetwatch/internal/lifecycle"
+	"github.com/fleetwatch/fleetwatch/internal/metrics"
+)
+
+const (
+	headerTimeout  = 10 * time.Second
+	keepAlive      = 2 * time.Minute // of idle connections of clients
+	maxHeaderBytes = 64 << 10
+	sweepEvery     = time.Hour
+	// endPatience is how long requests may take to say that they were cut short.
+	endPatience = 2 * time.Second
+)
+
+// Options says which configuration to run.
+type Options struct {
+	ConfigFile string
+	Log        *slog.Logger
+}
+
+// App is the running program. New makes it, Start runs it, Stop ends it.
+type App struct {
+	options  Options
+	log      *slog.Logger
+	current  atomic.Pointer[assembly]
+	applying sync.Mutex // held over a whole Reload
+	states   *states
+	ledger   *ledger.Ledger
+	registry *prometheus.Registry
+	metrics  *meter.Metrics
+	reload   *metrics.Reload
+	limiter  *iplimit.Limiter
+	server   *httpserve.Server // operations
+	data     *http.Server      // nil where the operations listener serves both
+	listener net.Listener
+	stack    lifecycle.Stack
+
+	requests context.Context //nolint:containedctx // the parent of every request's, so that Stop can end them
+	end      context.CancelCauseFunc
+}
+
+// Load reads and checks a configuration file.
+func Load(file string) (*Config, error) {
+	c := DefaultConfig()
+	if err := confload.Load(file, c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// New loads the configuration, opens the ledger and takes the addresses.
+func New(ctx context.Context, o Options) (*App, error) {
+	c, err := Load(o.ConfigFile)
+	if err != nil {
+		return nil, err
+	}
+	a := &App{options: o, log: o.Log, states: newStates(o.Log), registry: metrics.NewRegistry(programName), limiter: &iplimit.Limiter{}}
+	a.requests, a.end = context.WithCancelCause(context.Background())
+	built, err := assemble(c, a.states.get)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.open(ctx, built); err != nil {
+		return nil, errors.Join(err, a.stack.Unwind(ctx))
+	}
+	return a, nil
+}
+
+func (a *App) open(ctx context.Context, built *assembly) error {
+	a.metrics = meter.New(a.registry, built.config.Currency)
+	book, interrupted, err := ledger.New(ctx, ledger.Options{URL: built.config.Store.URL, States: a.states.take, Observe: a.committed})
+	if err != nil {
+		return err
+	}
+	a.ledger = book
+	a.states.poke = book.Poke
+	a.stack.Push("store", func(context.Context) error { return book.Close() })
+	if interrupted > 0 {
+		a.log.WarnContext(ctx, "requests of an earlier process never ended", "requests", interrupted)
+	}
+	kept, err := book.States(ctx)
+	if err != nil {
+		return err
+	}
+	a.apply(built)
+	if err := a.states.restore(kept, built, time.Now()); err != nil {
+		return err
+	}
+	a.reload = metrics.NewReload(a.registry, programName)
+	a.reload.Observe(nil)
+	a.registry.MustRegister(newCollector(a))
+	return a.listen(built.config)
+}
+
+// committed observes a commit of the ledger. Its error reaches the requests that wait
+// for it, which say so; without any, nobody else would.
+func (a *App) committed(took time.Duration, rows int, err error) {
+	a.metrics.Commit(took)
+	if err != nil && rows == 0 {
+		a.log.Error("keeping the state of backends failed", "error", err)
+	}
+}
+
+// apply puts an assembly into force. It cannot fail.
+func (a *App) apply(built *assembly) {
+	c := built.config
+	a.states.adopt(built, time.Now())
+	a.limiter.Configure(c.IPRateLimit.MaxRequests, time.Duration(c.IPRateLimit.WindowMS)*time.Millisecond)
+	a.metrics.Announce(built.models, built.plan.Clients.Names())
+	a.current.Store(built)
+	for _, u := range c.unavailable() {
+		if u.Set {
+			a.log.Warn("setting has no effect: its feature is not available in this version", "key", u.Key, "feature", u.Feature)
+		}
+	}
+	if len(built.backends) == 0 {
+		a.log.Warn("no backend is configured: every request will be answered 404")
+	}
+	if c.Clients.Auth == authRequired && len(c.Clients.Declared) == 0 {
+		a.log.Warn("no client is declared and clients.auth is required: every request will be answered 401")
+	}
+}
+
+// listen makes the servers and takes their addresses.
+func (a *App) listen(c *Config) error {
+	together := c.Admin.Listen == c.Server.Listen && !freePort(c.Server.Listen)
+	options := httpserve.Options{
+		Program: programName, Listen: c.Admin.Listen, Log: a.log, Registry: a.registry, Admin: c.Admin.Token, Read: c.Admin.ReadToken, Reload: a.Reload,
+		Observe: func(route, method string, status int, took time.Duration) {
+			if !together || !isData(route) {
+				a.metrics.HTTP(meter.ServiceOperations, method, route, status, took)
+			}
+		},
+	}
+	if together {
+		options.MaxBody = int64(c.Server.MaxBody)
+	}
+	a.server = httpserve.New(options)
+	a.server.Ready("ledger", a.ledgerReady)
+	a.server.Ready("backends", a.backendsReady)
+	api := &admin.Handler{View: a.view, Ledger: a.ledger, Log: a.log}
+	api.Routes(a.server.Router(), a.server.RequireRead, a.server.RequireAdmin)
+	handler := &front.Handler{
+		Plan: func() *front.Plan { return a.current.Load().plan }, Ledger: a.ledger, Walker: &attempt.Walker{Transport: transport()}, Metrics: a.metrics,
+		Limiter: a.limiter, Log: a.log, Health: a.server.Router(), Quiet: together,
+	}
+	if together {
+		a.server.Router().PathPrefix(dataPrefix).Handler(handler)
+		return a.server.Bind()
+	}
+	if err := a.server.Bind(); err != nil {
+		return err
+	}
+	a.stack.Push("operations", a.server.Stop)
+	return a.bind(c.Server.Listen, handler)
+}
+
+const dataPrefix = "/v1/"
+
+func isData(route string) bool { return route == dataPrefix }
+
+// freePort reports whether the address leaves the port to the system.
+func freePort(listen string) bool {
+	_, port, err := net.SplitHostPort(listen)
+	return err == nil && port == "0"
+}
+
+// bind takes the address of the data plane.
+func (a *App) bind(address string, handler http.Handler) error {
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("address %s is in use: stop the program that listens there, or set server.listen to another port", address)
+	case err != nil:
+		return fmt.Errorf("listening on %s: %w; set server.listen to host:port of this machine", address, err)
+	}
+	a.listener = listener
+	a.data = &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: keepAlive, MaxHeaderBytes: maxHeaderBytes,
+		BaseContext: func(net.Listener) context.Context { return a.requests }, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	a.stack.Push("data address", func(context.Context) error {
+		if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	return nil
+}
+
+// transport is how backends are called: connections are kept, answers are not
+// decompressed, redirects are not followed (RoundTrip never does).
+func transport() *http.Transport {
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		ForceAttemptHTTP2: true, MaxIdleConns: 1024, MaxIdleConnsPerHost: 256, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second,
+		DisableCompression: true, MaxResponseHeaderBytes: maxHeaderBytes,
+	}
+}
+
+func (a *App) view() admin.View {
+	c := a.current.Load()
+	return admin.View{Backends: c.backends, Table: c.plan.Table, Currency: c.config.Currency}
+}
+
+// Addr is the address of the data plane, host:port.
+func (a *App) Addr() string {
+	if a.listener == nil {
+		return a.server.Addr()
+	}
+	return a.listener.Addr().String()
+}
+
+// AdminAddr is the address of the operations listener, host:port.
+func (a *App) AdminAddr() string { return a.server.Addr() }
+
+// Registry is what /metrics serves.
+func (a *App) Registry() *prometheus.Registry { return a.registry }

@@ -1,0 +1,132 @@
+package gateway
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/fleetwatch/fleetwatch/internal/gateway/attempt"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/client"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/front"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/pool"
+)
+
+const sourceFile = "file"
+
+// assembly is a configuration made ready for use. A reload makes a whole new one
+// before anything of the old is touched; requests keep the one they began with.
+type assembly struct {
+	config   *Config
+	backends []*backend.Backend // in the configured order
+	plan     *front.Plan
+	policy   backend.Policy
+	models   []string // that any backend maps
+}
+
+// assemble makes everything that can fail fail before it is used. states gives each
+// backend the state that outlives configurations.
+func assemble(c *Config, states func(name string) *backend.State) (*assembly, error) {
+	zone, err := time.LoadLocation(c.Timezone)
+	if err != nil {
+		return nil, fmt.Errorf("timezone: %w", err)
+	}
+	a := &assembly{config: c, policy: backend.Policy{
+		Base: c.Cooldown.Base, Max: c.Cooldown.Max, Jitter: c.Cooldown.Jitter, FailuresBeforeError: c.Cooldown.FailuresBeforeError, Zone: zone,
+	}}
+	for _, x := range c.Backends {
+		if !slices.ContainsFunc(x.API, func(api string) bool { return dialectOf(api) == apiOpenAI }) {
+			continue // speaks nothing that is asked of it yet; check-config says so
+		}
+		b, err := x.backend()
+		if err != nil {
+			return nil, fmt.Errorf("backend %s: %w", x.Name, err)
+		}
+		a.backends = append(a.backends, &backend.Backend{Config: b, State: states(x.Name)})
+		for model := range b.Models {
+			if !slices.Contains(a.models, model) {
+				a.models = append(a.models, model)
+			}
+		}
+	}
+	slices.Sort(a.models)
+	registry, err := c.registry()
+	if err != nil {
+		return nil, err
+	}
+	a.plan, err = c.plan(registry, pool.NewTable(a.backends, pool.Options{
+		Pools: c.Routing.Pools, Strategy: pool.Strategy(c.Routing.Strategy), Affinity: c.Routing.Affinity == affinityClient,
+	}))
+	return a, err
+}
+
+// backend is the configuration of a declared backend.
+func (x *BackendConfig) backend() (backend.Config, error) {
+	base, err := endpoint(x.BaseURL)
+	if err != nil {
+		return backend.Config{}, err
+	}
+	b := backend.Config{
+		Name: x.Name, Label: x.Label, Pool: x.Pool, Source: sourceFile, BaseURL: base, Key: x.APIKey, RPM: x.RPMLimit, MaxInflight: x.MaxInflight,
+		Weight: x.Weight, Timeout: x.Timeout, Headers: http.Header{}, Models: map[string]backend.Model{}, Disabled: x.Disabled,
+	}
+	for name, value := range x.Headers {
+		b.Headers.Set(name, value)
+	}
+	for model, m := range x.Models {
+		native := m.NativeID
+		if native == "" {
+			native = model
+		}
+		p := m.PricePerMTok
+		b.Models[model] = backend.Model{
+			NativeID: native, Reasoning: m.Reasoning, InputModalities: m.InputModalities, ContextWindow: m.ContextWindow, MaxTokens: m.MaxTokens,
+			Price: llm.Price{Input: llm.PriceOf(p.Input), Output: llm.PriceOf(p.Output), CacheRead: llm.PriceOf(p.CacheRead), CacheWrite: llm.PriceOf(p.CacheWrite)},
+		}
+	}
+	return b, nil
+}
+
+func (c *Config) registry() (*client.Registry, error) {
+	r := client.NewRegistry(c.Clients.Auth == authOpen)
+	for _, x := range c.Clients.Declared {
+		expires, err := expiry(x.Expires)
+		if err != nil {
+			return nil, fmt.Errorf("client %s: expires: %w", x.Name, err)
+		}
+		if !r.Add(client.Client{Name: x.Name, Models: x.Models, Expires: expires}, x.Key) {
+			return nil, fmt.Errorf("client %s: its key is empty, or another client's", x.Name)
+		}
+	}
+	return r, nil
+}
+
+func (c *Config) plan(clients *client.Registry, table *pool.Table) (*front.Plan, error) {
+	p := &front.Plan{
+		Clients: clients, Table: table, MaxBody: int64(c.Server.MaxBody), MaxBuffered: int64(c.Server.MaxBuffered),
+		LedgerWait: c.Ledger.MaxWait, LedgerClose: c.Ledger.OnError == onErrorClose, Operations: c.Admin.Listen, Since: time.Now(),
+		Limits: attempt.Limits{
+			MaxAttempts: c.Routing.MaxAttempts, FirstByte: c.Routing.FirstByteTimeout, FirstByteReasoning: c.Routing.FirstByteTimeoutThinker,
+			Idle: c.Routing.IdleTimeout, Request: c.Routing.RequestTimeout, RetryContentPolicy: c.Routing.RetryContentPolicy,
+		},
+	}
+	for _, text := range c.Server.TrustedProxies {
+		trusted, err := prefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("server.trusted_proxies: %w", err)
+		}
+		p.Trusted = append(p.Trusted, netip.PrefixFrom(trusted.Addr().Unmap(), trusted.Bits()))
+	}
+	return p, nil
+}
+
+// keyHash tells keys apart without holding them.
+func keyHash(b *backend.Backend) string {
+	sum := sha256.Sum256([]byte(b.BaseURL.String() + "\x00" + b.Key.Reveal()))
+	return hex.EncodeToString(sum[:8])
+}

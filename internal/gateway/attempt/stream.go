@@ -1,0 +1,152 @@
+package attempt
+
+import (
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/sse"
+)
+
+const (
+	maxHeld  = 64 << 10 // of frames before the first meaningful one
+	maxFrame = 8 << 20
+)
+
+// flow is the state of one stream.
+type flow struct {
+	*try
+	frames  *sse.Reader
+	dialect Stream
+	held    []byte // frames before the first meaningful one
+	began   bool
+	content int64
+}
+
+// stream relays a stream, and reports whether the request ends with it.
+func (t *try) stream(body io.ReadCloser) (ends bool) {
+	f := &flow{try: t, frames: sse.NewReader(body, maxFrame), dialect: t.call.Dialect.Stream(t.call.Body.AddsUsage())}
+	last, fault := f.relay()
+	switch {
+	case fault != nil && !f.began:
+		return t.failed(fault, nil, body)
+	case fault != nil:
+		f.cut(fault)
+	default:
+		f.completed(last)
+	}
+	t.keep(body)
+	return true
+}
+
+// relay hands frames on until the stream ends. What it returns is what remains to be
+// sent, or why the stream is no whole answer.
+func (f *flow) relay() (last []byte, fault *llm.Fault) {
+	for {
+		frame, err := f.frames.Next()
+		if err != nil {
+			return nil, f.ended(err)
+		}
+		step, fault := f.dialect.Frame(frame)
+		switch {
+		case fault != nil:
+			return nil, fault
+		case step.End && f.dialect.Complete():
+			return frame.Raw, nil
+		case step.End:
+			return nil, &llm.Fault{Class: llm.Malformed, Status: http.StatusOK, Message: "the stream says that it is done, without an answer"}
+		case step.Drop:
+			continue
+		}
+		f.content += int64(step.Content)
+		if fault := f.pass(frame.Raw, step.Content > 0); fault != nil {
+			return nil, fault
+		}
+	}
+}
+
+// pass hands one frame on, or holds it back while nothing meaningful has come.
+func (f *flow) pass(raw []byte, meaningful bool) *llm.Fault {
+	if !f.began {
+		f.held = append(f.held, raw...)
+		if !meaningful && len(f.held) < maxHeld {
+			return nil
+		}
+		raw, f.held = f.held, nil
+		f.begin()
+	}
+	if meaningful {
+		f.timer.Reset(f.limits.Idle)
+	}
+	if err := f.sink.Write(raw); err != nil {
+		return f.gone()
+	}
+	if f.frames.Buffered() {
+		return nil // the frames that are there already go out together
+	}
+	if err := f.sink.Flush(); err != nil {
+		return f.gone()
+	}
+	return nil
+}
+
+func (f *flow) begin() {
+	f.began = true
+	f.firstByte()
+	f.result.Began = true
+	f.timer.Stop()
+	f.timer = idleTimer(f.try)
+	f.call.Body = nil // no other attempt will need it
+	f.sink.Begin(f.candidate, f.result.Calls)
+}
+
+func (f *flow) gone() *llm.Fault {
+	return &llm.Fault{Class: llm.ClientCancelled, Message: "the client went away"}
+}
+
+// ended judges the end of the bytes. Where the answer was whole, a missing marker, or
+// an error after it, is no harm.
+func (f *flow) ended(err error) *llm.Fault {
+	switch {
+	case f.dialect.Complete() && f.client.Err() == nil:
+		return nil
+	case errors.Is(err, io.EOF):
+		return &llm.Fault{Class: llm.Malformed, Status: http.StatusOK, Message: "the stream ended without its end marker"}
+	case errors.Is(err, sse.ErrFrameTooLarge):
+		return &llm.Fault{Class: llm.Malformed, Status: http.StatusOK, Message: err.Error()}
+	default:
+		return f.broken(err)
+	}
+}
+
+// completed notes a whole stream. One without any content is whole too: all of it is
+// still held, and begins now.
+func (f *flow) completed(last []byte) {
+	if !f.began {
+		held := f.held
+		f.begin()
+		last = append(held, last...)
+	}
+	usage := f.dialect.Usage()
+	if usage.Source == llm.Missing {
+		usage = f.estimate(f.content)
+	}
+	f.answered(usage, nil)
+	f.result.Status, f.result.Tail = ledger.Completed, last
+}
+
+// cut notes a stream that broke after the client has seen a part of it.
+func (f *flow) cut(fault *llm.Fault) {
+	f.settle(fault)
+	usage := f.dialect.Usage()
+	if usage.Source == llm.Missing {
+		usage = f.estimate(f.content)
+	}
+	f.answered(usage, fault)
+	if fault.Class == llm.ClientCancelled {
+		f.result.Status = ledger.Cancelled
+	}
+	f.cancel(nil) // the backend need not go on
+}

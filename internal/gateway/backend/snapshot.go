@@ -1,0 +1,162 @@
+package backend
+
+import (
+	"maps"
+	"time"
+
+	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
+)
+
+// Snapshot is a State at one moment: for people, for the selection, and, but for
+// what only means something now, to be kept over a restart.
+type Snapshot struct {
+	Status   Status
+	Reason   llm.Class // of the cooldown or error; "" where there is none
+	Detail   string
+	Since    time.Time
+	Until    time.Time // zero = no end of its own
+	Level    int       // cooldowns in a row
+	Blocks   map[string]Block
+	Inflight int64
+	RPMUsed  float64 // share of the limit used in the last minute, 0..1; 0 without limit
+	TTFB     time.Duration
+}
+
+// Block is a model that is kept from the backend.
+type Block struct {
+	Until time.Time `json:"until"`
+	Level int       `json:"level"`
+	Class llm.Class `json:"class"`
+}
+
+// Snapshot returns the state at now.
+func (s *State) Snapshot(now time.Time) Snapshot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := Snapshot{
+		Status: s.status(now), Reason: s.reason, Detail: s.detail, Since: s.since, Until: s.until, Level: s.level,
+		Inflight: s.inflight.Load(), RPMUsed: s.bucket.used(now), TTFB: s.ttfb, Blocks: map[string]Block{},
+	}
+	for model, b := range s.blocks {
+		out.Blocks[model] = Block{b.until, b.level, b.class}
+	}
+	return out
+}
+
+// Available reports whether the backend could serve the model at now, limits aside.
+// A half open backend counts: it takes a trial.
+func (s *State) Available(model string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status := s.status(now)
+	return (status == Healthy || status == HalfOpen) && !now.Before(s.blocks[model].until)
+}
+
+// Load is what strategies compare: the calls under way and the average time to the
+// first byte.
+func (s *State) Load(now time.Time) (inflight int64, rpmUsed float64, ttfb time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inflight.Load(), s.bucket.used(now), s.ttfb
+}
+
+// Kept is what a restart must know.
+type Kept struct {
+	Broken   llm.Class        `json:"broken,omitempty"`
+	Cooled   bool             `json:"cooled,omitempty"`
+	Reason   llm.Class        `json:"reason,omitempty"`
+	Detail   string           `json:"detail,omitempty"`
+	Since    time.Time        `json:"since,omitzero"`
+	Until    time.Time        `json:"until,omitzero"`
+	Level    int              `json:"level,omitempty"`
+	Failures int              `json:"failures,omitempty"`
+	Blocks   map[string]Block `json:"blocks,omitempty"`
+	KeyHash  string           `json:"key_hash,omitempty"` // an error that a key caused ends with that key
+}
+
+// Keep returns what is to be kept. Times lose their monotonic part.
+func (s *State) Keep() Kept {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := Kept{Broken: s.broken, Cooled: s.cooled, Reason: s.reason, Detail: s.detail, Since: s.since.Round(0), Until: s.until.Round(0), Level: s.level, Failures: s.failures}
+	for model, b := range s.blocks {
+		if k.Blocks == nil {
+			k.Blocks = map[string]Block{}
+		}
+		k.Blocks[model] = Block{b.until.Round(0), b.level, b.class}
+	}
+	return k
+}
+
+// Restore takes over what Keep returned, at now. A wait is never longer than it was
+// meant to be, so that a clock that was set back does not lengthen it.
+func (s *State) Restore(k Kept, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken, s.cooled, s.reason, s.detail, s.level, s.failures = k.Broken, k.Cooled, k.Reason, k.Detail, k.Level, k.Failures
+	s.since = k.Since
+	if !k.Until.IsZero() {
+		s.until = now.Add(min(k.Until.Sub(now), max(k.Until.Sub(k.Since), 0)))
+	}
+	for model, b := range k.Blocks {
+		s.blocks[model] = block{now.Add(min(b.Until.Sub(now), s.policy.Max)), b.Level, b.Class}
+	}
+}
+
+// KeyChanged ends an error that the old key caused.
+func (s *State) KeyChanged() {
+	s.mu.Lock()
+	broken := s.broken == llm.Auth || s.broken == llm.Quota
+	s.mu.Unlock()
+	if broken {
+		s.Reset()
+	}
+}
+
+// Blocked returns the models kept from the backend at now.
+func (s Snapshot) Blocked(now time.Time) map[string]Block {
+	out := maps.Clone(s.Blocks)
+	maps.DeleteFunc(out, func(_ string, b Block) bool { return !now.Before(b.Until) })
+	return out
+}
+
+// bucket limits calls a minute: it holds as many as the limit and refills evenly.
+type bucket struct {
+	limit  float64
+	tokens float64
+	at     time.Time
+}
+
+func (b *bucket) configure(rpm int, now time.Time) {
+	if b.limit == float64(rpm) {
+		return
+	}
+	b.limit, b.tokens, b.at = float64(rpm), float64(rpm), now
+}
+
+func (b *bucket) refill(now time.Time) {
+	if passed := now.Sub(b.at); passed > 0 {
+		b.tokens, b.at = min(b.limit, b.tokens+b.limit*passed.Minutes()), now
+	}
+}
+
+// take takes a token, or returns how long until there is one.
+func (b *bucket) take(now time.Time) time.Duration {
+	if b.limit == 0 {
+		return 0
+	}
+	b.refill(now)
+	if b.tokens < 1 {
+		return max(time.Duration((1-b.tokens)/b.limit*float64(time.Minute)), time.Millisecond)
+	}
+	b.tokens--
+	return 0
+}
+
+func (b *bucket) used(now time.Time) float64 {
+	if b.limit == 0 {
+		return 0
+	}
+	b.refill(now)
+	return 1 - b.tokens/b.limit
+}

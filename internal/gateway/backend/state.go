@@ -1,0 +1,290 @@
+package backend
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
+)
+
+// maxDoublings keeps the shift below from overflowing; Max is reached long before.
+const maxDoublings = 20
+
+// State is what is known of a backend by calling it. Its methods may be used from
+// several goroutines.
+type State struct {
+	inflight atomic.Int64
+	changed  func() // told, outside the lock, that Snapshot differs
+
+	mu         sync.Mutex
+	policy     Policy
+	disabled   bool
+	broken     llm.Class // why the status is error; "" = it is not
+	reason     llm.Class // of the present or last cooldown or error
+	detail     string    // what the provider said then
+	since      time.Time
+	until      time.Time // of cooling and of error; zero = no end of its own
+	cooled     bool      // a cooldown has begun and no success has followed
+	level      int       // cooldowns in a row
+	failures   int       // in a row, of the kind that cools only after several
+	refusals   int       // 401 in a row
+	generation int64
+	trial      bool
+	blocks     map[string]block
+	bucket     bucket
+	ttfb       time.Duration // moving average
+}
+
+// block keeps one model from one backend.
+type block struct {
+	until time.Time
+	level int
+	class llm.Class
+}
+
+// NewState returns the state of a backend that was never called. changed is told
+// of every change that Snapshot shows; it must not call back.
+func NewState(changed func()) *State {
+	return &State{changed: changed, blocks: map[string]block{}}
+}
+
+// Configure takes over what may change by a reload.
+func (s *State) Configure(p Policy, disabled bool, rpm int, now time.Time) {
+	s.mu.Lock()
+	s.policy, s.disabled = p, disabled
+	s.bucket.configure(rpm, now)
+	s.mu.Unlock()
+}
+
+// status is the status at now. A cooldown, or an error with an end, that has
+// passed leaves the backend half open.
+func (s *State) status(now time.Time) Status {
+	switch {
+	case s.disabled:
+		return Disabled
+	case s.broken != "" && (s.until.IsZero() || now.Before(s.until)):
+		return Error
+	case s.cooled && now.Before(s.until):
+		return Cooling
+	case s.cooled || s.broken != "":
+		return HalfOpen
+	default:
+		return Healthy
+	}
+}
+
+// Permit is the leave to make one attempt. Exactly one Release follows.
+type Permit struct {
+	state      *State
+	model      string
+	generation int64
+	trial      bool
+}
+
+// Acquire asks for leave to call the backend for a model. Where the answer is a
+// Skip, wait is when it could be otherwise; 0 = that is not known.
+func (s *State) Acquire(model string, maxInflight int, now time.Time) (p Permit, skip Skip, wait time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status := s.status(now)
+	switch status {
+	case Disabled:
+		return p, SkipDisabled, 0
+	case Error:
+		return p, SkipError, s.left(now)
+	case Cooling:
+		return p, SkipCooling, s.left(now)
+	case HalfOpen:
+		if s.trial {
+			return p, SkipTrial, time.Second
+		}
+	case Healthy:
+	}
+	if b, blocked := s.blocks[model]; blocked && now.Before(b.until) {
+		return p, SkipModel, b.until.Sub(now)
+	}
+	if maxInflight > 0 && s.inflight.Load() >= int64(maxInflight) {
+		return p, SkipFull, time.Second
+	}
+	if wait := s.bucket.take(now); wait > 0 {
+		return p, SkipRPM, wait
+	}
+	s.inflight.Add(1)
+	s.trial = s.trial || status == HalfOpen
+	return Permit{state: s, model: model, generation: s.generation, trial: status == HalfOpen}, "", 0
+}
+
+func (s *State) left(now time.Time) time.Duration {
+	if s.until.IsZero() {
+		return 0
+	}
+	return max(s.until.Sub(now), 0)
+}
+
+// Release ends the attempt. A trial without an outcome frees its place.
+func (p *Permit) Release() {
+	s := p.state
+	s.inflight.Add(-1)
+	if p.trial {
+		s.mu.Lock()
+		s.endTrial(p)
+		s.mu.Unlock()
+	}
+}
+
+func (s *State) endTrial(p *Permit) {
+	if p.trial {
+		p.trial, s.trial = false, false
+	}
+}
+
+// Succeeded notes a first meaningful byte, which came ttfb after the call.
+func (p *Permit) Succeeded(ttfb time.Duration) {
+	s := p.state
+	s.mu.Lock()
+	if s.ttfb == 0 {
+		s.ttfb = ttfb
+	}
+	s.ttfb += (ttfb - s.ttfb) / 8
+	if p.generation != s.generation {
+		s.endTrial(p)
+		s.mu.Unlock()
+		return
+	}
+	_, blocked := s.blocks[p.model]
+	changed := s.cooled || s.broken != "" || blocked || s.level > 0
+	delete(s.blocks, p.model)
+	s.level, s.failures, s.refusals = 0, 0, 0
+	if s.cooled || s.broken != "" {
+		s.cooled, s.broken, s.reason, s.detail, s.until = false, "", "", "", time.Time{}
+		s.generation++ // the others that were under way at the cooldown stay without say
+		p.generation = s.generation
+	}
+	s.endTrial(p)
+	s.mu.Unlock()
+	if changed {
+		s.changed()
+	}
+}
+
+// Failed notes a fault.
+func (p *Permit) Failed(f *llm.Fault, now time.Time) {
+	s := p.state
+	s.mu.Lock()
+	changed := s.failed(p, f, now)
+	s.endTrial(p)
+	s.mu.Unlock()
+	if changed {
+		s.changed()
+	}
+}
+
+// failed changes the state as the class says, and reports whether it did.
+func (s *State) failed(p *Permit, f *llm.Fault, now time.Time) bool {
+	if p.generation != s.generation {
+		return s.extend(f, now)
+	}
+	switch f.Class {
+	case llm.RateLimit:
+		s.cool(f, now)
+	case llm.Quota:
+		end := now.Add(f.Wait)
+		if f.Wait == 0 {
+			end = nextDay(now, s.policy.Zone)
+		}
+		s.fail(f, now, end)
+	case llm.ServerError, llm.Timeout, llm.Connection, llm.Malformed:
+		s.failures++
+		if s.failures < s.policy.FailuresBeforeError && !p.trial {
+			return false
+		}
+		s.cool(f, now)
+	case llm.ModelUnavailable:
+		s.block(p.model, f, now)
+	case llm.Auth:
+		return s.refused(p, f, now)
+	case llm.ContentPolicy, llm.InvalidRequest, llm.ClientCancelled:
+		return false
+	default:
+		return false
+	}
+	return true
+}
+
+// refused: a key is blamed after two refusals in a row, or at once where the
+// provider says that it is the key; a 403 alone concerns the model.
+func (s *State) refused(p *Permit, f *llm.Fault, now time.Time) bool {
+	if f.Status == 403 && !f.NamesKey {
+		s.block(p.model, f, now)
+		return true
+	}
+	if s.refusals++; f.Status == 401 && s.refusals < 2 {
+		return false
+	}
+	s.fail(f, now, time.Time{})
+	return true
+}
+
+// extend lets a provider's own later deadline win over the present one.
+func (s *State) extend(f *llm.Fault, now time.Time) bool {
+	end := now.Add(f.Wait)
+	if f.Class != llm.RateLimit || f.Wait == 0 || !s.cooled || s.until.IsZero() || !end.After(s.until) {
+		return false
+	}
+	s.until = end
+	return true
+}
+
+// cool begins a cooldown. What the provider asks for wins over our own where it is
+// longer, over the cap as well; jitter only ever adds.
+func (s *State) cool(f *llm.Fault, now time.Time) {
+	wait := max(s.backoff(s.level), f.Wait)
+	s.level++
+	wait += time.Duration(float64(wait) * s.policy.Jitter * rand.Float64()) //nolint:gosec // spreads retries, guards nothing
+	if end := now.Add(wait); !s.cooled || end.After(s.until) {
+		s.until = end
+	}
+	s.cooled, s.broken, s.failures = true, "", 0
+	s.note(f, now)
+}
+
+// fail begins the status error; end is zero where only a person, or a new key, ends it.
+func (s *State) fail(f *llm.Fault, now, end time.Time) {
+	s.broken, s.until, s.cooled = f.Class, end, false
+	s.note(f, now)
+}
+
+func (s *State) note(f *llm.Fault, now time.Time) {
+	s.reason, s.detail, s.since = f.Class, f.Message, now
+	s.generation++
+}
+
+func (s *State) block(model string, f *llm.Fault, now time.Time) {
+	b := s.blocks[model]
+	b.until, b.class = now.Add(max(s.backoff(b.level), f.Wait)), f.Class
+	b.level++
+	s.blocks[model] = b
+}
+
+func (s *State) backoff(level int) time.Duration {
+	return min(s.policy.Base<<min(level, maxDoublings), s.policy.Max)
+}
+
+// nextDay is when the day of now ends.
+func nextDay(now time.Time, zone *time.Location) time.Time {
+	y, m, d := now.In(zone).Date()
+	return time.Date(y, m, d+1, 0, 0, 0, 0, zone)
+}
+
+// Reset ends a cooldown or an error, and forgets what led to it.
+func (s *State) Reset() {
+	s.mu.Lock()
+	s.cooled, s.broken, s.reason, s.detail, s.until = false, "", "", "", time.Time{}
+	s.level, s.failures, s.refusals, s.trial = 0, 0, 0, false
+	clear(s.blocks)
+	s.generation++
+	s.mu.Unlock()
+	s.changed()
+}

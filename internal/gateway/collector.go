@@ -1,0 +1,98 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
+)
+
+// collector derives the state metrics at scrape time.
+type collector struct {
+	app                                            *App
+	state, failed, until, rpm, pools, models, size *prometheus.Desc
+}
+
+func newCollector(a *App) *collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
+	return &collector{
+		app:    a,
+		state:  desc("gateway_backend_state", "The state of a backend, one-hot: healthy, cooling, half_open, error or disabled.", "backend", "pool", "state"),
+		failed: desc("gateway_backend_error", "Whether the backend is in error for the reason (auth, quota): a person has to look.", "backend", "reason"),
+		until:  desc("gateway_backend_cooldown_until_timestamp_seconds", "Until when the backend is left alone, in Unix seconds; 0 while it is not, or has no end.", "backend"),
+		rpm:    desc("gateway_backend_rpm_utilization_ratio", "Share of the backend's rpm_limit that is used, 0 to 1; absent without a limit.", "backend"),
+		pools:  desc("gateway_pool_backends", "Backends of the pool by state.", "pool", "state"),
+		models: desc("gateway_model_available_backends", "Backends of the pool that can be asked for the model now; half open ones count.", "model", "pool"),
+		size:   desc("gateway_database_size_bytes", "Size of the store's files (db, wal).", "file"),
+	}
+}
+
+// Describe implements [prometheus.Collector].
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.state, c.failed, c.until, c.rpm, c.pools, c.models, c.size} {
+		ch <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	a, now := c.app.current.Load(), time.Now()
+	counts := map[[2]string]int{}
+	for _, b := range a.backends {
+		s := b.Snapshot(now)
+		counts[[2]string{b.Pool, string(s.Status)}]++
+		for _, status := range backend.Statuses() {
+			gauge(c.state, number(status == s.Status), b.Name, b.Pool, string(status))
+		}
+		for _, reason := range backend.ErrorReasons() {
+			gauge(c.failed, number(s.Status == backend.Error && s.Reason == reason), b.Name, string(reason))
+		}
+		until := 0.0
+		if (s.Status == backend.Cooling || s.Status == backend.Error) && !s.Until.IsZero() {
+			until = float64(s.Until.UnixMilli()) / 1000
+		}
+		gauge(c.until, until, b.Name)
+		if b.RPM > 0 {
+			gauge(c.rpm, s.RPMUsed, b.Name)
+		}
+	}
+	for _, pool := range a.plan.Table.Pools() {
+		for _, status := range backend.Statuses() {
+			gauge(c.pools, float64(counts[[2]string{pool, string(status)}]), pool, string(status))
+		}
+	}
+	c.collectModels(a, now, gauge)
+	for file, bytes := range c.app.ledger.SizeBytes() {
+		gauge(c.size, float64(bytes), file)
+	}
+}
+
+// collectModels tells, for each model and each pool that maps it, who can be asked.
+func (c *collector) collectModels(a *assembly, now time.Time, gauge func(*prometheus.Desc, float64, ...string)) {
+	for _, model := range a.models {
+		available := map[string]int{}
+		for _, candidate := range a.plan.Table.Candidates(model) {
+			n := available[candidate.Pool]
+			if candidate.Available(model, now) {
+				n++
+			}
+			available[candidate.Pool] = n
+		}
+		for pool, n := range available {
+			gauge(c.models, float64(n), model, pool)
+		}
+	}
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

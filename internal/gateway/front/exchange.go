@@ -1,0 +1,275 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/fleetwatch/fleetwatch/internal/gateway/attempt"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/client"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect/openai"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/meter"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/pool"
+)
+
+const (
+	bodyTimeout = 60 * time.Second // to read a request's body
+	// A client that takes nothing for between writePatience and twice that is gone.
+	writePatience = 30 * time.Second
+	maxUserAgent  = 200
+	// statusClientGone is what is noted where nobody was there to answer; as nginx does.
+	statusClientGone = 499
+)
+
+// exchange is one request and its answer.
+type exchange struct {
+	*Handler
+	plan    *Plan
+	w       http.ResponseWriter
+	r       *http.Request
+	out     *http.ResponseController
+	started time.Time
+	route   string
+
+	id        ledger.ID
+	given     string // the client's own request id
+	requestID string
+	client    *client.Client
+	row       *ledger.Row // nil before the client is known
+	open      *ledger.Open
+	label     string // the model, as a label may have it
+
+	status      int // 0 = no answer has begun
+	bytes       int64
+	held        int64 // bytes of body counted in buffered
+	deadline    time.Time
+	ledgerError error
+}
+
+// refuse answers an error in the dialect's form.
+func (x *exchange) refuse(status int, code, param, message string) {
+	x.answer(status, openai.Failure{Status: status, Code: code, Param: param, Message: message}.Body(x.requestID))
+}
+
+func (x *exchange) answer(status int, body []byte) {
+	h := x.w.Header()
+	h["Content-Type"] = []string{"application/json"}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	x.begin(status)
+	_ = x.Write(body) // a client that is gone needs no answer
+}
+
+func (x *exchange) begin(status int) {
+	x.status = status
+	x.w.WriteHeader(status)
+}
+
+// known finds the client, or answers 401; an address that calls too often is not
+// even asked who it is.
+func (x *exchange) known() bool {
+	if ok, wait := x.Limiter.Allow(x.clientIP(), x.route, x.started); !ok {
+		x.w.Header().Set("Retry-After", retryAfter(wait))
+		x.refuse(http.StatusTooManyRequests, "rate_limited", "", "too many requests from this address")
+		x.Metrics.RateLimited(meter.ServiceData, x.route)
+		return false
+	}
+	if x.client = x.plan.Clients.Find(x.r.Header, x.started); x.client == nil {
+		x.w.Header().Set("WWW-Authenticate", `Bearer realm="fleetwatch"`)
+		x.refuse(http.StatusUnauthorized, "invalid_api_key", "", "the client key is missing, unknown or expired: send Authorization: Bearer KEY")
+		return false
+	}
+	return true
+}
+
+// chat serves a chat completion.
+func (x *exchange) chat() {
+	if !x.known() {
+		return
+	}
+	x.Metrics.Came(x.client.Name, x.started)
+	x.w.Header()["X-Gateway-Request"] = []string{x.id.String()}
+	agent := x.r.UserAgent()
+	x.label = meter.OtherModel
+	x.row = &ledger.Row{
+		ID: x.id, RequestID: x.given, Client: x.client.Name, StartedAt: x.started, Status: ledger.Failed, Usage: llm.Usage{Source: llm.Missing},
+		Detail: ledger.Detail{Dialect: "openai", ClientIP: x.clientIP(), UserAgent: agent[:min(len(agent), maxUserAgent)]},
+	}
+	body, problem := x.read()
+	defer x.release()
+	if problem == nil {
+		problem = x.send(body)
+	}
+	if problem != nil {
+		x.reject(problem)
+	}
+}
+
+// read reads the body, within the limits.
+func (x *exchange) read() ([]byte, *openai.Failure) {
+	limit := x.plan.MaxBody
+	if x.r.ContentLength > limit {
+		return nil, tooLarge(limit)
+	}
+	x.held = max(x.r.ContentLength, 0)
+	if x.r.ContentLength < 0 {
+		x.held = limit // not announced, so the most it may be
+	}
+	if now := x.buffered.Add(x.held); x.plan.MaxBuffered > 0 && now > x.plan.MaxBuffered {
+		return nil, &openai.Failure{Status: http.StatusServiceUnavailable, Code: "overloaded", Message: "too many bytes of requests are held at the moment; try again shortly"}
+	}
+	_ = x.out.SetReadDeadline(x.started.Add(bodyTimeout)) // a connection that knows no deadlines has none to keep
+	body, err := readAll(http.MaxBytesReader(x.w, x.r.Body, limit), x.r.ContentLength)
+	_ = x.out.SetReadDeadline(time.Time{})
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, tooLarge(limit)
+	case err != nil:
+		return nil, &openai.Failure{Status: http.StatusBadRequest, Code: "bad_body", Message: "the body could not be read to its end"}
+	}
+	return body, nil
+}
+
+func tooLarge(limit int64) *openai.Failure {
+	return &openai.Failure{Status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: fmt.Sprintf("the body is larger than %d bytes", limit)}
+}
+
+// readAll reads a body of the announced length without growing.
+func readAll(from io.Reader, length int64) ([]byte, error) {
+	if length < 0 {
+		return io.ReadAll(from)
+	}
+	body := make([]byte, length)
+	_, err := io.ReadFull(from, body)
+	return body, err
+}
+
+// release gives back what the body counted for.
+func (x *exchange) release() {
+	x.buffered.Add(-x.held)
+	x.held = 0
+}
+
+// send finds out where the request may go, and sends it there. What it returns was
+// not sent anywhere.
+func (x *exchange) send(body []byte) *openai.Failure {
+	request, err := openai.Scan(body)
+	if err != nil {
+		f := &openai.Failure{Status: http.StatusBadRequest, Code: "invalid_request", Message: err.Error()}
+		var re *openai.RequestError
+		if errors.As(err, &re) {
+			f.Param = re.Param
+		}
+		return f
+	}
+	x.row.Model, x.row.Detail.Stream = request.Model, request.Stream
+	if !x.plan.Table.Has(request.Model) || !x.client.May(request.Model) {
+		return unknownModel(request.Model)
+	}
+	x.label = request.Model
+	x.open = x.Ledger.Begin(*x.row)
+	defer x.Ledger.End(x.open)
+	x.walk(request, int64(len(body)))
+	return nil
+}
+
+func unknownModel(model string) *openai.Failure {
+	return &openai.Failure{Status: http.StatusNotFound, Code: "model_not_found", Param: "model", Message: fmt.Sprintf("the model %q does not exist here, or your key may not use it; GET /v1/models lists those that you may", model)}
+}
+
+// reject answers what no backend was asked, and records it.
+func (x *exchange) reject(f *openai.Failure) {
+	x.row.Class, x.row.HTTPStatus = llm.InvalidRequest, f.Status
+	if f.Status >= http.StatusInternalServerError {
+		x.row.Class = "" // not the client's fault, and no attempt's
+	}
+	x.row.Detail.Code, x.row.Detail.Error = f.Code, f.Message
+	if !x.record() {
+		return
+	}
+	x.answer(f.Status, f.Body(x.requestID))
+}
+
+// forwarded are the headers of a client that backends see.
+var forwarded = [...]string{"Accept", "User-Agent", "Openai-Beta"}
+
+// walk has the request answered by a backend.
+func (x *exchange) walk(request *openai.Request, size int64) {
+	header := make(http.Header, len(forwarded))
+	for _, name := range forwarded {
+		if v, ok := x.r.Header[name]; ok {
+			header[name] = v
+		}
+	}
+	call := &attempt.Call{
+		Dialect: dialect{}, Path: "/chat/completions", Header: header, Body: request, BodySize: size, Stream: request.Stream,
+		Model: request.Model, Started: x.started, Candidates: x.plan.Table.Order(request.Model, x.client.Name, x.started),
+		Observe: func(c *pool.Candidate, a *ledger.Attempt) { x.Metrics.Attempt(x.client.Name, x.label, c, a) },
+	}
+	result := x.Walker.Do(x.r.Context(), call, x.plan.Limits, x)
+	defer result.Close()
+	x.fill(result)
+	failure := x.failure(result)
+	if failure != nil {
+		x.row.HTTPStatus, x.row.Detail.Code = failure.Status, failure.Code
+		if x.status != 0 {
+			x.row.HTTPStatus = x.status
+		}
+	}
+	if x.record() {
+		x.deliver(result, failure)
+	}
+}
+
+// dialect is the OpenAI dialect as the walk wants it.
+type dialect struct{}
+
+func (dialect) Fault(status int, body []byte) *llm.Fault   { return openai.Fault(status, body) }
+func (dialect) Answer(body []byte) (llm.Usage, *llm.Fault) { return openai.Answer(body) }
+func (dialect) Stream(addedUsage bool) attempt.Stream      { return openai.NewStream(addedUsage) }
+
+// Begin implements [attempt.Sink].
+func (x *exchange) Begin(c *pool.Candidate, calls int) {
+	x.release()
+	x.open.Streams(c.Name)
+	h := x.w.Header()
+	h["Content-Type"] = []string{"text/event-stream; charset=utf-8"}
+	h["Cache-Control"] = []string{"no-store"}
+	h["X-Accel-Buffering"] = []string{"no"} // nginx would hold frames back
+	x.by(c, calls)
+	x.begin(http.StatusOK)
+}
+
+// by names the backend that answers, nil where none does, and how many were called.
+func (x *exchange) by(c *pool.Candidate, calls int) {
+	h := x.w.Header()
+	if c != nil {
+		h["X-Gateway-Backend"] = []string{c.Name}
+	}
+	h["X-Gateway-Attempts"] = []string{strconv.Itoa(calls)}
+}
+
+// Write implements [attempt.Sink].
+func (x *exchange) Write(p []byte) error {
+	if now := time.Now(); x.deadline.Sub(now) < writePatience {
+		x.deadline = now.Add(2 * writePatience)
+		_ = x.out.SetWriteDeadline(x.deadline) // a connection that knows no deadlines has none to keep
+	}
+	n, err := x.w.Write(p)
+	x.bytes += int64(n)
+	return err
+}
+
+// Flush implements [attempt.Sink].
+func (x *exchange) Flush() error { return x.out.Flush() }
+
+// stopped reports whether the request ended because the gateway does.
+func (x *exchange) stopped() bool {
+	return errors.Is(context.Cause(x.r.Context()), ErrStopping)
+}

@@ -1,0 +1,215 @@
+// Package ledger is the record of every request: one row each, its attempts inside.
+//
+// Commit returns once the row survives kill -9, so that a caller who holds the last
+// bytes of an answer until then never shows a client what the ledger does not have.
+// Rows of concurrent requests share one commit. A request that is open for about a
+// second gets a row before its end; what is found open at start was interrupted by
+// the end of an earlier process.
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fleetwatch/fleetwatch/internal/sqlstore"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+const (
+	maxBatch   = 256
+	openAfter  = time.Second            // an open request gets its row after this
+	sweepEvery = 500 * time.Millisecond // how often open requests are looked through
+)
+
+// ErrSlow is returned by Commit where the commit takes longer than its caller waits.
+// The row may be there later.
+var ErrSlow = errors.New("the ledger's commit takes too long")
+
+// Options says how to open a ledger.
+type Options struct {
+	URL sqlstore.URL
+	// States returns the backend states that have changed since the last call, as
+	// JSON by name. They are kept in the same commit as the rows that follow.
+	States func() map[string][]byte
+	// Observe is told of every commit.
+	Observe func(took time.Duration, rows int, err error)
+}
+
+// Ledger is an open record. Run must be running for Commit to return.
+type Ledger struct {
+	options Options
+	db      *sqlstore.DB
+	queue   chan entry
+	poke    chan struct{}
+	last    atomic.Int64 // newest id given out
+
+	mu   sync.Mutex // guards the list of open requests
+	head Open       // sentinel; head.next is the oldest
+}
+
+type entry struct {
+	id   ID
+	args []any // of insertRow
+	done chan<- error
+}
+
+// New opens the store and marks what an earlier process left open as interrupted.
+// It returns how many those were.
+func New(ctx context.Context, o Options) (*Ledger, int64, error) {
+	folder, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, 0, fmt.Errorf("opening the ledger's schema: %w", err)
+	}
+	l := &Ledger{options: o, queue: make(chan entry, maxBatch), poke: make(chan struct{}, 1)}
+	l.head.next, l.head.prev = &l.head, &l.head
+	if l.db, err = sqlstore.Open(ctx, sqlstore.Options{URL: o.URL, Migrations: folder}); err != nil {
+		return nil, 0, err
+	}
+	var interrupted int64
+	err = l.db.Write(ctx, func(tx *sql.Tx) error {
+		interrupted, err = markInterrupted(ctx, tx)
+		return err
+	})
+	if err == nil {
+		var newest int64
+		newest, err = newestID(ctx, l.db.Read())
+		l.last.Store(newest)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(fmt.Errorf("opening the ledger: %w", err), l.db.Close())
+	}
+	return l, interrupted, nil
+}
+
+// Close closes the store. Run must have returned.
+func (l *Ledger) Close() error { return l.db.Close() }
+
+// Ready is a readiness check.
+func (l *Ledger) Ready(ctx context.Context) error { return l.db.Check(ctx) }
+
+// SizeBytes returns the size of the store's files by kind.
+func (l *Ledger) SizeBytes() map[string]int64 { return l.db.SizeBytes() }
+
+// NextID makes an id: larger than every one before, whatever the clock does.
+func (l *Ledger) NextID(now time.Time) ID {
+	for {
+		last := l.last.Load()
+		next := max(last+1, now.UnixMilli()<<counterBits)
+		if l.last.CompareAndSwap(last, next) {
+			return ID(next)
+		}
+	}
+}
+
+// Commit stores the row and returns once it is durable, or an error, ErrSlow after
+// maxWait.
+func (l *Ledger) Commit(row *Row, maxWait time.Duration) error {
+	args, err := arguments(row)
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	timer := time.NewTimer(maxWait)
+	defer timer.Stop()
+	select {
+	case l.queue <- entry{row.ID, args, done}:
+	case <-timer.C:
+		return ErrSlow
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return ErrSlow
+	}
+}
+
+// Poke makes Run keep changed backend states soon, without a row.
+func (l *Ledger) Poke() {
+	select {
+	case l.poke <- struct{}{}:
+	default:
+	}
+}
+
+// Run commits what comes, until ctx ends; what is queued then is committed too.
+func (l *Ledger) Run(ctx context.Context) error {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	batch := make([]entry, 0, maxBatch)
+	for {
+		batch = batch[:0]
+		select {
+		case e := <-l.queue:
+			batch = append(batch, e)
+		case <-l.poke:
+		case <-ticker.C:
+		case <-ctx.Done():
+			return l.drain()
+		}
+		l.commit(l.collect(batch))
+	}
+}
+
+// collect takes what is waiting already. It never waits for more, so that a single
+// request is committed at once.
+func (l *Ledger) collect(batch []entry) []entry {
+	for len(batch) < maxBatch {
+		select {
+		case e := <-l.queue:
+			batch = append(batch, e)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (l *Ledger) drain() error {
+	for {
+		batch := l.collect(nil)
+		l.commit(batch)
+		if len(batch) == 0 {
+			return nil
+		}
+	}
+}
+
+// commit stores rows, the rows of requests that are open for long, and changed
+// backend states in one transaction.
+func (l *Ledger) commit(batch []entry) {
+	open := l.dueOpen(time.Now())
+	states := l.options.States()
+	if len(batch)+len(open)+len(states) == 0 {
+		return
+	}
+	started := time.Now()
+	err := l.db.Write(context.Background(), func(tx *sql.Tx) error {
+		if err := insertRows(tx, batch); err != nil {
+			return err
+		}
+		if err := upsertOpen(tx, open); err != nil {
+			return err
+		}
+		return upsertStates(tx, states, started)
+	})
+	l.options.Observe(time.Since(started), len(batch), err)
+	for _, e := range batch {
+		e.done <- err
+	}
+}
+
+// States returns the kept backend states, as JSON by name.
+func (l *Ledger) States(ctx context.Context) (map[string]json.RawMessage, error) {
+	return readStates(ctx, l.db.Read())
+}

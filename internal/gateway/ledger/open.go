@@ -1,0 +1,76 @@
+package ledger
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Open is a request that has not ended. Begin makes it, End takes it off.
+type Open struct {
+	prev, next *Open
+	row        Row // what is known at the start
+	backend    atomic.Pointer[string]
+	streaming  atomic.Bool
+	written    Status // the status its row was last stored with; of Run alone
+}
+
+// Begin notes a request as open. Only what is known of row at the start is used.
+func (l *Ledger) Begin(row Row) *Open {
+	o := &Open{row: row}
+	l.mu.Lock()
+	o.prev, o.next = l.head.prev, &l.head
+	o.prev.next, l.head.prev = o, o
+	l.mu.Unlock()
+	return o
+}
+
+// Streams notes that an answer has begun, from the backend.
+func (o *Open) Streams(backend string) {
+	o.backend.Store(&backend)
+	o.streaming.Store(true)
+}
+
+// End takes the request off the open ones. It comes after Commit, so that a row
+// that Run stores meanwhile never hides the final one: that one replaces it, and an
+// open row replaces nothing but an open row.
+func (l *Ledger) End(o *Open) {
+	l.mu.Lock()
+	o.prev.next, o.next.prev = o.next, o.prev
+	l.mu.Unlock()
+}
+
+// OpenRequests returns how many requests are open.
+func (l *Ledger) OpenRequests() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for o := l.head.next; o != &l.head; o = o.next {
+		n++
+	}
+	return n
+}
+
+// dueOpen returns the rows of requests that are open for long and whose status is
+// not stored yet. The list is in the order of Begin, so the walk ends early.
+func (l *Ledger) dueOpen(now time.Time) []*Row {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var due []*Row
+	for o := l.head.next; o != &l.head && now.Sub(o.row.StartedAt) >= openAfter; o = o.next {
+		status := Pending
+		if o.streaming.Load() {
+			status = Streaming
+		}
+		if o.written == status {
+			continue
+		}
+		o.written = status
+		row := o.row
+		row.Status = status
+		if b := o.backend.Load(); b != nil {
+			row.Backend = *b
+		}
+		due = append(due, &row)
+	}
+	return due
+}

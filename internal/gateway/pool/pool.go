@@ -1,0 +1,182 @@
+// Package pool puts the backends that can serve a request in the order in which
+// they are asked: pools in their order, and inside a pool by affinity and strategy.
+//
+// It only orders. Whether a backend may be called is its own to say at the moment
+// of the call, since the order is made before the first attempt and the world
+// changes during it.
+package pool
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
+)
+
+// Strategy orders the backends of a pool that affinity does not.
+type Strategy string
+
+// The strategies.
+const (
+	LeastUtilized Strategy = "least_utilized"
+	Priority      Strategy = "priority"
+	Weighted      Strategy = "weighted"
+	LowestLatency Strategy = "lowest_latency"
+)
+
+// Strategies lists every strategy.
+func Strategies() []string {
+	return []string{string(LeastUtilized), string(Priority), string(Weighted), string(LowestLatency)}
+}
+
+// Candidate is a backend that maps the model asked for.
+type Candidate struct {
+	*backend.Backend
+	Model backend.Model
+
+	seed uint64 // of its name, for affinity
+}
+
+// Options says how to order.
+type Options struct {
+	Pools    []string // in order; pools not named come after, as they are met
+	Strategy Strategy
+	Affinity bool // by client: the same client meets the same backend while it can
+}
+
+// Table knows who serves what. It is read only.
+type Table struct {
+	options Options
+	pools   []string
+	models  map[string][][]Candidate // by model; then one slice for each pool that has any
+}
+
+// NewTable makes a table of the enabled and disabled backends alike: a disabled one
+// is a candidate that is skipped, and seen to be.
+func NewTable(backends []*backend.Backend, o Options) *Table {
+	t := &Table{options: o, pools: slices.Clone(o.Pools), models: map[string][][]Candidate{}}
+	for _, b := range backends {
+		if !slices.Contains(t.pools, b.Pool) {
+			t.pools = append(t.pools, b.Pool)
+		}
+	}
+	for _, name := range t.pools {
+		members := map[string][]Candidate{}
+		for _, b := range backends {
+			for model, m := range b.Models {
+				if b.Pool == name {
+					members[model] = append(members[model], Candidate{Backend: b, Model: m, seed: hash(b.Name)})
+				}
+			}
+		}
+		for model, candidates := range members {
+			t.models[model] = append(t.models[model], candidates)
+		}
+	}
+	return t
+}
+
+// Pools returns the pools in order.
+func (t *Table) Pools() []string { return t.pools }
+
+// Has reports whether any backend maps the model.
+func (t *Table) Has(model string) bool { return t.models[model] != nil }
+
+// Models returns the models that an enabled backend maps, sorted.
+func (t *Table) Models() []string {
+	var names []string
+	for model, pools := range t.models {
+		if slices.ContainsFunc(pools, func(p []Candidate) bool {
+			return slices.ContainsFunc(p, func(c Candidate) bool { return !c.Disabled })
+		}) {
+			names = append(names, model)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Candidates returns who maps the model, in the configured order.
+func (t *Table) Candidates(model string) []Candidate { return slices.Concat(t.models[model]...) }
+
+// Order returns the candidates for a request of the client, best first.
+func (t *Table) Order(model, client string, now time.Time) []Candidate {
+	pools := t.models[model]
+	n := 0
+	for _, p := range pools {
+		n += len(p)
+	}
+	out := make([]Candidate, 0, n)
+	for _, p := range pools {
+		from := len(out)
+		out = append(out, p...)
+		if len(p) > 1 {
+			t.arrange(out[from:], client, now)
+		}
+	}
+	return out
+}
+
+type scored struct {
+	Candidate
+	score float64
+}
+
+// arrange orders one pool: the lowest score first, ties as configured.
+func (t *Table) arrange(pool []Candidate, client string, now time.Time) {
+	if t.options.Strategy == Priority && !t.options.Affinity {
+		return
+	}
+	who := hash(client)
+	list := make([]scored, len(pool))
+	for i, c := range pool {
+		list[i] = scored{c, t.score(c, who, now)}
+	}
+	slices.SortStableFunc(list, func(a, b scored) int { return cmp.Compare(a.score, b.score) })
+	for i := range list {
+		pool[i] = list[i].Candidate
+	}
+}
+
+func (t *Table) score(c Candidate, who uint64, now time.Time) float64 {
+	weight := float64(max(c.Weight, 1))
+	if t.options.Affinity {
+		return rendezvous(c.seed, who, weight)
+	}
+	inflight, rpm, ttfb := c.Load(now)
+	switch t.options.Strategy {
+	case Weighted:
+		return -math.Log(1-rand.Float64()) / weight //nolint:gosec // spreads load, guards nothing
+	case LowestLatency:
+		return ttfb.Seconds() // one never called is tried first
+	case LeastUtilized, Priority:
+		return rpm + float64(inflight)/weight
+	default:
+		return 0
+	}
+}
+
+// rendezvous gives every pair a fixed place, so that a backend that comes or goes
+// moves no client but its own: weighted highest random weight hashing.
+func rendezvous(backend, client uint64, weight float64) float64 {
+	x := backend ^ client*0x9e3779b97f4a7c15
+	// The finalizer of splitmix64: every bit of x moves every bit of the result.
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	x ^= x >> 31
+	unit := (float64(x>>11) + 0.5) / (1 << 53) // in (0, 1)
+	return -math.Log(unit) / weight
+}
+
+// hash is FNV-1a: the same in every process, so that clients keep their backend
+// over a restart.
+func hash(text string) uint64 {
+	h := uint64(0xcbf29ce484222325)
+	for i := range len(text) {
+		h = (h ^ uint64(text[i])) * 0x100000001b3
+	}
+	return h
+}
