@@ -53,6 +53,7 @@ func floors() []floor {
 		{name: "sandbox", holds: []string{"internal/sandbox", "internal/sandbox/..."}, imports: []string{"shared", "fleet"}},
 		{name: "stack", holds: []string{"internal/stack", "internal/stack/..."}, imports: []string{"shared", "fleet", "sandbox"}},
 		{name: "compose", holds: []string{"internal/compose", "internal/compose/..."}, imports: []string{"stack"}},
+		{name: "dashboards", holds: []string{"internal/dashboards"}},
 		{name: "test", holds: []string{"internal/archtest", "internal/alerting", "internal/docs", "internal/testtool", "internal/webui/browsertest"}},
 	}
 	for _, p := range programs {
