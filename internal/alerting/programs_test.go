@@ -19,7 +19,9 @@ import (
 
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge"
 	"github.com/fleetwatch/fleetwatch/internal/exporter"
+	"github.com/fleetwatch/fleetwatch/internal/gateway"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat"
+	"github.com/fleetwatch/fleetwatch/internal/sandbox/provider"
 	"github.com/fleetwatch/fleetwatch/internal/testtool"
 )
 
@@ -33,7 +35,7 @@ type metric struct {
 	values   map[string][]string // seen label values
 }
 
-// app is what the three programs have in common.
+// app is what the programs have in common.
 type app interface {
 	Addr() string
 	Start(context.Context) error
@@ -43,7 +45,7 @@ type app interface {
 
 const token = "a-token-of-the-tests"
 
-// suite runs the three programs, gives each something to count, and returns their
+// suite runs the programs, gives each something to count, and returns their
 // registries by program.
 func suite(t *testing.T) map[string]*prometheus.Registry {
 	t.Helper()
@@ -108,7 +110,27 @@ min_interval: 50ms
 	if !seen {
 		t.Fatal("the exporter did not read its sources:\n" + call(t, http.MethodGet, health, "/metrics", ""))
 	}
-	return map[string]*prometheus.Registry{"heartbeat": beats.Registry(), "alertbridge": bridge.Registry(), "exporter": health.Registry()}
+	traffic := started(gateway.New(t.Context(), gateway.Options{Log: log, ConfigFile: put("gateway.yaml", `
+server: {listen: "127.0.0.1:0"}
+admin: {listen: "127.0.0.1:0", token: %[1]s}
+store: {url: "sqlite:gateway.db", encryption_keys: [%[2]s]}
+clients: {declared: [{name: secretary, key: %[1]s}]}
+backends: [{name: b, pool: primary, base_url: "%[3]s/b/v1", api_key: key-of-the-tests, rpm_limit: 40, models: {m: {native_id: n}}}]
+`, token, strings.Repeat("0a", 32), startProvider(t))}))
+	call(t, http.MethodPost, traffic, "/v1/chat/completions", `{"model":"m","messages":[{"role":"user","content":"hello"}]}`)
+	return map[string]*prometheus.Registry{"gateway": traffic.Registry(), "heartbeat": beats.Registry(), "alertbridge": bridge.Registry(), "exporter": health.Registry()}
+}
+
+// startProvider serves one backend, b.
+func startProvider(t *testing.T) string {
+	t.Helper()
+	server, err := provider.New(provider.Options{Backends: []string{"b"}, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listening := httptest.NewServer(server)
+	t.Cleanup(listening.Close)
+	return listening.URL
 }
 
 // startTraffic serves metrics as a gateway does whose client secretary asks again

@@ -19,6 +19,9 @@ type Demo struct {
 // demoAgent is known by its process and its beats.
 const demoAgent = "opengineer"
 
+// demoModel is what the simulated agents ask for.
+const demoModel = "deepseek-v4-pro"
+
 // longest any step may take; the e2e tests hold each against its own bound.
 const demoWait = 90 * time.Second
 
@@ -62,7 +65,37 @@ func (d *Demo) Run(ctx context.Context) error {
 	if err := d.await(ctx, "the same card green", d.Suite.OneCard(demoAgent, "green")); err != nil {
 		return err
 	}
+	if err := d.providers(ctx); err != nil {
+		return err
+	}
 	return d.alertPath(ctx)
+}
+
+// providers lets the LLM backends fail, one pool after the other.
+func (d *Demo) providers(ctx context.Context) error {
+	l := d.Suite.Layout
+	d.say("The primary LLM backend answers 429 to everything.", "Look: agents go on (%s), one yellow card says that the model is on fallback", l.URL(SandboxAgents))
+	if err := d.Suite.BackendFault(ctx, "primary-1", "rate_limit"); err != nil {
+		return err
+	}
+	if err := d.await(ctx, "one yellow card: on fallback, and no other about the model", d.Suite.OneCard(demoModel, "yellow")); err != nil {
+		return err
+	}
+	d.say("The fallback answers 429 too: nothing is left.", "Look: a red card, GatewayPoolsExhausted")
+	if err := d.Suite.BackendFault(ctx, "fallback-1", "rate_limit"); err != nil {
+		return err
+	}
+	if err := d.await(ctx, "a red card: no backend left", d.Suite.OneCard("GatewayPoolsExhausted", "red")); err != nil {
+		return err
+	}
+	d.say("Both are well again.", "Look: the cards turn green")
+	if err := d.Suite.ClearBackendFaults(ctx); err != nil {
+		return err
+	}
+	if err := d.await(ctx, "GatewayPoolsExhausted green", d.Suite.OneCard("GatewayPoolsExhausted", "green")); err != nil {
+		return err
+	}
+	return d.await(ctx, "GatewayModelOnFallback green", d.Suite.OneCard("GatewayModelOnFallback", "green"))
 }
 
 // alertPath breaks the alert path itself.

@@ -19,21 +19,27 @@ import (
 
 // The services, in the order in which they start.
 const (
-	SandboxFeishu = "sandbox-feishu"
-	NodeExporter  = "node-exporter"
-	Heartbeat     = "heartbeat"
-	AlertBridge   = "alertbridge"
-	Alertmanager  = "alertmanager"
-	SandboxAgents = "sandbox-agents"
-	Exporter      = "exporter"
-	Prometheus    = "prometheus"
+	SandboxFeishu   = "sandbox-feishu"
+	SandboxProvider = "sandbox-provider"
+	NodeExporter    = "node-exporter"
+	Gateway         = "gateway"
+	Heartbeat       = "heartbeat"
+	AlertBridge     = "alertbridge"
+	Alertmanager    = "alertmanager"
+	SandboxAgents   = "sandbox-agents"
+	Exporter        = "exporter"
+	Prometheus      = "prometheus"
 )
+
+// gatewayData is the gateway's data plane; under its own name stands its
+// operations address.
+const gatewayData = "gateway-data"
 
 // ports are fixed; an offset moves all of them.
 func ports() map[string]int {
 	return map[string]int{
 		Prometheus: 9090, Alertmanager: 9093, AlertBridge: 9094, Heartbeat: 9095, NodeExporter: 9100, Exporter: 9999,
-		SandboxFeishu: 9096, SandboxAgents: 9097,
+		SandboxFeishu: 9096, SandboxAgents: 9097, SandboxProvider: 9098, Gateway: 9191, gatewayData: 9190,
 	}
 }
 

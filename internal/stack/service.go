@@ -12,6 +12,7 @@ type Service struct {
 	Name     string
 	Argv     []string
 	Env      []string // added to a small environment, not to the caller's
+	Also     []string // more names of Layout that it listens on
 	ReadyURL string   // answers 200 once the service works
 	URL      string   // for a person
 	StandIn  string   // what it stands in for, and the setting that replaces it; "" = the real thing
@@ -34,7 +35,10 @@ func NewPlan(l Layout, s Settings, p Pace) Plan {
 	if !s.feishu() {
 		services = append(services, b.feishu())
 	}
-	services = append(services, b.nodeExporter(), b.heartbeat(), b.alertbridge(), b.alertmanager())
+	if !s.ownGateway() {
+		services = append(services, b.provider())
+	}
+	services = append(services, b.nodeExporter(), b.gateway(), b.heartbeat(), b.alertbridge(), b.alertmanager())
 	if !s.OwnAgents() {
 		services = append(services, b.agents())
 	}
@@ -88,7 +92,7 @@ func (b builder) agents() Service {
 	return Service{
 		Name: SandboxAgents,
 		Argv: []string{l.tool("sandboxd"), "agents", "-listen", l.Listen(SandboxAgents), "-roster", b.roster(), "-heartbeat", l.URL(Heartbeat),
-			"-ping-key-file", l.secret("heartbeat_ping_key"), "-dir", l.data(SandboxAgents)},
+			"-ping-key-file", l.secret("heartbeat_ping_key"), "-dir", l.data(SandboxAgents), "-gateway", b.askedGateway(), "-client-key-dir", l.secret("")},
 		Env:      b.rosterEnv(),
 		ReadyURL: l.URL(SandboxAgents) + "/health", URL: l.URL(SandboxAgents) + "/",
 		StandIn: "15 agents; replaced by FLEET_FILE", Next: "kill, stall or revive an agent", Restart: true,
@@ -105,6 +109,39 @@ func (b builder) roster() string {
 // rosterEnv is what the sandbox's roster expands.
 func (b builder) rosterEnv() []string {
 	return []string{"AGENTS_DIR=" + b.layout.data(SandboxAgents), "SANDBOXD=" + b.layout.tool("sandboxd")}
+}
+
+// askedGateway is the gateway that the simulated agents ask: only the sandbox's.
+// They never spend a real provider's tokens.
+func (b builder) askedGateway() string {
+	if b.settings.ownGateway() {
+		return ""
+	}
+	return b.layout.URL(gatewayData)
+}
+
+func (b builder) provider() Service {
+	l := b.layout
+	return Service{
+		Name:     SandboxProvider,
+		Argv:     []string{l.tool("sandboxd"), "provider", "-listen", l.Listen(SandboxProvider), "-backend", "primary-1", "-backend", "fallback-1"},
+		ReadyURL: l.URL(SandboxProvider) + "/health", URL: l.URL(SandboxProvider) + "/",
+		StandIn: "LLM providers; replaced by GATEWAY_FILE", Next: "let a backend answer 429, 500 or nothing", Restart: true,
+	}
+}
+
+func (b builder) gateway() Service {
+	l := b.layout
+	file := b.settings.values["GATEWAY_FILE"]
+	env := []string{"SECRETS_DIR=" + l.secret(""), "DATA_DIR=" + l.data(Gateway), "GATEWAY_LISTEN=" + l.Listen(gatewayData), "GATEWAY_ADMIN_LISTEN=" + l.Listen(Gateway)}
+	if file == "" {
+		file = l.shipped(filepath.Join("sandbox", "gateway.yaml"))
+		env = append(env, "SANDBOX_PROVIDER_URL="+l.URL(SandboxProvider), "GATEWAY_COOLDOWN_BASE="+b.pace.scaled(30*time.Second))
+	}
+	return Service{
+		Name: Gateway, Argv: []string{l.tool("gateway"), "-config", file}, Env: env, Also: []string{gatewayData},
+		ReadyURL: l.URL(Gateway) + "/ready", URL: l.URL(gatewayData) + "/v1", Next: "the address that agents use; operations: " + l.URL(Gateway), Restart: true,
+	}
 }
 
 func (b builder) nodeExporter() Service {
@@ -156,8 +193,8 @@ func (b builder) exporter() Service {
 	if b.pace.AgentScrape > 0 {
 		interval = b.pace.AgentScrape
 	}
-	env := append(b.rosterEnv(), "SECRETS_DIR="+l.secret(""), "EXPORTER_LISTEN="+l.Listen(Exporter), "FLEET_FILE="+b.roster(), "HEARTBEAT_URL="+l.URL(Heartbeat),
-		"EXPORTER_MIN_INTERVAL="+interval.String(), "EXPORTER_TIMEOUT="+min(interval, 5*time.Second).String())
+	env := append(b.rosterEnv(), "SECRETS_DIR="+l.secret(""), "EXPORTER_LISTEN="+l.Listen(Exporter), "FLEET_FILE="+b.roster(), "HEARTBEAT_URL="+l.URL(Heartbeat), "GATEWAY_URL="+l.URL(Gateway),
+		"EXPORTER_WINDOW="+b.pace.scaled(5*time.Minute), "EXPORTER_MIN_INTERVAL="+interval.String(), "EXPORTER_TIMEOUT="+min(interval, 5*time.Second).String())
 	return Service{
 		Name: Exporter, Argv: []string{l.tool("exporter"), "-config", l.shipped("exporter.yaml")}, Env: env,
 		ReadyURL: l.URL(Exporter) + "/ready", URL: l.URL(Exporter) + "/", Next: "every signal of every agent, and the verdict", Restart: true,

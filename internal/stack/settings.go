@@ -20,7 +20,7 @@ var settingNames = []string{
 	"FEISHU_APP_ID", "FEISHU_APP_SECRET", "FEISHU_DOMAIN",
 	"FEISHU_CRITICAL_ID", "FEISHU_CRITICAL_ID_TYPE", "FEISHU_WARNING_ID", "FEISHU_WARNING_ID_TYPE",
 	"FEISHU_WEBHOOK_CRITICAL", "FEISHU_WEBHOOK_CRITICAL_SECRET", "FEISHU_WEBHOOK_WARNING", "FEISHU_WEBHOOK_WARNING_SECRET",
-	"FLEET_FILE", "GRAFANA_URL", "RUNBOOK_URL",
+	"FLEET_FILE", "GATEWAY_FILE", "GRAFANA_URL", "RUNBOOK_URL",
 }
 
 // ReadSettings reads the settings of the repository at root.
@@ -69,12 +69,16 @@ func (s Settings) readFile(path string) error {
 }
 
 func (s Settings) validate() error {
-	if file := s.values["FLEET_FILE"]; file != "" {
+	for _, name := range []string{"FLEET_FILE", "GATEWAY_FILE"} {
+		file := s.values[name]
+		if file == "" {
+			continue
+		}
 		if !filepath.IsAbs(file) {
-			return fmt.Errorf("FLEET_FILE: expected an absolute path, got %q", file)
+			return fmt.Errorf("%s: expected an absolute path, got %q", name, file)
 		}
 		if _, err := os.Stat(file); err != nil {
-			return fmt.Errorf("FLEET_FILE: %w", err)
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	if (s.values["FEISHU_APP_ID"] == "") != (s.values["FEISHU_APP_SECRET"] == "") {
@@ -106,6 +110,9 @@ func (s Settings) env(prefixes ...string) []string {
 	slices.Sort(env)
 	return env
 }
+
+// ownGateway reports whether there is a gateway configuration of one's own.
+func (s Settings) ownGateway() bool { return s.values["GATEWAY_FILE"] != "" }
 
 // OwnAgents reports whether there is a roster of one's own.
 func (s Settings) OwnAgents() bool { return s.values["FLEET_FILE"] != "" }

@@ -1,12 +1,15 @@
 package stack
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,26 +31,31 @@ func NewSuite(l Layout) Suite {
 }
 
 func (s Suite) call(ctx context.Context, method, url string, into any) error {
-	request, err := http.NewRequestWithContext(ctx, method, url, nil)
+	return s.send(ctx, method, url, nil, into)
+}
+
+func (s Suite) send(ctx context.Context, method, url string, body []byte, into any) error {
+	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
+	request.Header.Set("Content-Type", "application/json")
 	response, err := s.client.Do(request)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
+	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		return err
 	}
 	if response.StatusCode/100 != 2 {
-		return fmt.Errorf("%s %s: %s: %s", method, url, response.Status, body)
+		return fmt.Errorf("%s %s: %s: %s", method, url, response.Status, text)
 	}
 	if into == nil {
 		return nil
 	}
-	return json.Unmarshal(body, into)
+	return json.Unmarshal(text, into)
 }
 
 // Messages returns the messages in the sandbox's Feishu, oldest first.
@@ -232,4 +240,47 @@ func (s Suite) BotSays(text string, skip int) func(context.Context) error {
 		}
 		return fmt.Errorf("no bot said %q", text)
 	}
+}
+
+// BackendFault makes a simulated LLM backend fail in the way kind names until
+// ClearBackendFaults.
+func (s Suite) BackendFault(ctx context.Context, backend, kind string) error {
+	body, err := json.Marshal(map[string]string{"backend": backend, "kind": kind})
+	if err != nil {
+		return err
+	}
+	return s.send(ctx, http.MethodPost, s.Layout.URL(SandboxProvider)+"/sandbox/faults", body, nil)
+}
+
+// ClearBackendFaults makes every simulated backend well.
+func (s Suite) ClearBackendFaults(ctx context.Context) error {
+	return s.call(ctx, http.MethodDelete, s.Layout.URL(SandboxProvider)+"/sandbox/faults", nil)
+}
+
+// Requests returns how many requests of clients ended with the outcome since the
+// gateway started.
+func (s Suite) Requests(ctx context.Context, outcome string) (float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Layout.URL(Gateway)+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := s.client.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	total := 0.0
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		name, value, _ := strings.Cut(lines.Text(), "} ")
+		if !strings.HasPrefix(name, "gateway_client_requests_total{") || !strings.Contains(name, `outcome="`+outcome+`"`) {
+			continue
+		}
+		n, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return 0, fmt.Errorf("reading the gateway's metrics: %w", err)
+		}
+		total += n
+	}
+	return total, lines.Err()
 }

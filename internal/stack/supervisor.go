@@ -61,19 +61,24 @@ func Prepare(l Layout, p Pace) (secrets int, err error) {
 func (p Plan) CheckPorts() error {
 	var taken []error
 	for _, s := range p.Services {
-		listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", p.Layout.Listen(s.Name))
-		if err != nil {
-			taken = append(taken, fmt.Errorf("%s needs %s: %w", s.Name, p.Layout.Listen(s.Name), err))
-			continue
-		}
-		if err := listener.Close(); err != nil {
-			taken = append(taken, err)
+		for _, name := range append([]string{s.Name}, s.Also...) {
+			if err := free(p.Layout.Listen(name)); err != nil {
+				taken = append(taken, fmt.Errorf("%s needs %s: %w", s.Name, p.Layout.Listen(name), err))
+			}
 		}
 	}
 	if len(taken) > 0 {
 		return fmt.Errorf("%w\nstop what listens there, or move the suite: PORT_OFFSET=1000 make up", errors.Join(taken...))
 	}
 	return nil
+}
+
+func free(address string) error {
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", address)
+	if err != nil {
+		return err
+	}
+	return listener.Close()
 }
 
 // StartAll starts every service in order, each once the one before it works,

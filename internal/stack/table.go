@@ -30,5 +30,5 @@ func PrintTable(w io.Writer, l Layout, statuses []Status) {
 		_, _ = fmt.Fprintf(w, "\n* a stand-in, used while its part is not configured; settings go into compose/.env (see compose/.env.example)\n")
 	}
 	_, _ = fmt.Fprintf(w, "\nsecrets: %s   logs: %s\n", l.secret(""), l.log("NAME"))
-	_, _ = fmt.Fprintf(w, "next:    %s   (heartbeat, exporter and alertbridge, set up for this suite)\n", filepath.Join(l.Dir, "bin", "heartbeat")+" status")
+	_, _ = fmt.Fprintf(w, "next:    %s   (gateway, heartbeat, exporter and alertbridge, set up for this suite)\n", filepath.Join(l.Dir, "bin", "heartbeat")+" status")
 }

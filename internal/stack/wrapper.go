@@ -16,7 +16,7 @@ func (p Plan) WriteWrappers() error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("writing the wrappers: %w", err)
 	}
-	for _, name := range []string{Heartbeat, Exporter, AlertBridge} {
+	for _, name := range []string{Gateway, Heartbeat, Exporter, AlertBridge} {
 		s, ok := p.Service(name)
 		if !ok {
 			return fmt.Errorf("writing the wrappers: no service %q", name)

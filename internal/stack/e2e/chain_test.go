@@ -33,6 +33,8 @@ func TestChain(t *testing.T) {
 		{"agent hangs", hangs},
 		{"exporter stopped mid-firing", exporterStopped},
 		{"silence and its end", silenced},
+		{"providers fail", pools},
+		{"gateway stopped", gatewayStopped},
 		{"Feishu down for a while", feishuDown},
 		{"Prometheus stopped", prometheusStopped},
 		{"bridge stopped", bridgeStopped},
