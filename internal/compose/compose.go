@@ -4,14 +4,20 @@
 // the compose files to that, and to what every service must have.
 package compose
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
 
 // CheckSettings refuses settings that would be ignored; set tells whether one is
 // set.
 func CheckSettings(set func(name string) bool) error {
-	if set("FLEET_FILE") && !set("FLEET_DIR") {
-		return errors.New("FLEET_FILE is set and FLEET_DIR is not: containers see folders only, so that edits of the roster are noticed; " +
-			"name it fleet.yaml and set FLEET_DIR to its folder")
+	for _, name := range []string{"FLEET", "GATEWAY"} {
+		if set(name+"_FILE") && !set(name+"_DIR") {
+			return fmt.Errorf("%[1]s_FILE is set and %[1]s_DIR is not: containers see folders only, so that edits are noticed; "+
+				"name the file %[2]s.yaml and set %[1]s_DIR to its folder", name, strings.ToLower(name))
+		}
 	}
 	if set("FEISHU_APP_ID") != set("FEISHU_APP_SECRET") {
 		return errors.New("FEISHU_APP_ID and FEISHU_APP_SECRET: expected both or none")

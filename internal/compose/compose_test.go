@@ -65,7 +65,7 @@ func services(t *testing.T) map[string]service {
 var exactTag = regexp.MustCompile(`^(fleetwatch/[a-z]+:dev|\$\{REGISTRY:-docker\.io\}/[a-z/-]+:v?\d+\.\d+\.\d+)$`)
 
 // lint returns what a service lacks. init ends by itself and runs as root, since it
-// gives files to others; its only capability is for that.
+// gives files to others and looks for the gateway's database.
 func lint(name string, s service) []string {
 	var wrong []string
 	say := func(ok bool, format string, args ...any) {
@@ -77,7 +77,7 @@ func lint(name string, s service) []string {
 	say(exactTag.MatchString(s.Image), "image %q has no exact tag, or no REGISTRY before it", s.Image)
 	say(s.ReadOnly, "its root is writable; set read_only")
 	say(slices.Equal(s.CapDrop, []string{"ALL"}), "cap_drop is not [ALL]")
-	say(!s.Privileged && (len(s.CapAdd) == 0 || once && slices.Equal(s.CapAdd, []string{"CHOWN"})), "it has privileges: %v", s.CapAdd)
+	say(!s.Privileged && (len(s.CapAdd) == 0 || once && slices.Equal(s.CapAdd, []string{"CHOWN", "DAC_READ_SEARCH"})), "it has privileges: %v", s.CapAdd)
 	say(slices.Contains(s.Security, "no-new-privileges:true"), "security_opt lacks no-new-privileges")
 	say(s.Memory != "" && s.PIDs > 0, "mem_limit or pids_limit is missing")
 	say(s.Grace == "40s", "stop_grace_period is %q, not 40s", s.Grace)
@@ -217,7 +217,7 @@ func TestSandboxRostersAreTheSameFleet(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, a := range roster.Agents {
-			ids = append(ids, fmt.Sprint(a.ID, a.Label, a.Class, a.Every, a.Patrol))
+			ids = append(ids, fmt.Sprint(a.ID, a.Label, a.Class, a.Every, a.Patrol, a.GatewayClient, a.Model))
 		}
 		return ids
 	}
@@ -262,8 +262,9 @@ func TestSettingsAreShown(t *testing.T) {
 
 func TestSettingsThatWouldBeIgnored(t *testing.T) {
 	for want, names := range map[string][]string{
-		"":                      {"FLEET_FILE", "FLEET_DIR", "FEISHU_APP_ID", "FEISHU_APP_SECRET"},
+		"":                      {"FLEET_FILE", "FLEET_DIR", "GATEWAY_DIR", "FEISHU_APP_ID", "FEISHU_APP_SECRET"},
 		"set FLEET_DIR":         {"FLEET_FILE"},
+		"set GATEWAY_DIR":       {"GATEWAY_FILE", "FLEET_DIR"},
 		"expected both or none": {"FEISHU_APP_SECRET"},
 	} {
 		err := CheckSettings(func(name string) bool { return slices.Contains(names, name) })

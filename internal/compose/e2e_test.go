@@ -146,7 +146,7 @@ func (s *suite) healthy(ctx context.Context) error {
 			return fmt.Errorf("%s is %s %s", c.Service, c.State, c.Health)
 		}
 	}
-	if seen < 10 {
+	if seen < 12 {
 		return fmt.Errorf("%d containers only", seen)
 	}
 	return nil
@@ -229,6 +229,7 @@ func TestContainers(t *testing.T) {
 	}{
 		{"fifteen agents up", fleetUp},
 		{"dashboards provisioned", provisioned},
+		{"a chat through the gateway", chat},
 		{"cause to card", card},
 		{"each service restarts", restarts},
 		{"down and up keeps data", keeps},
@@ -254,6 +255,37 @@ func provisioned(t *testing.T, s *suite) {
 	if err != nil || !strings.Contains(found, `"uid":"agent-health"`) || !strings.Contains(found, `"folderTitle":"OpenClaw"`) {
 		t.Errorf("Grafana found %s, %v", found, err)
 	}
+}
+
+// chat asks a model as an agent does, and looks at the ledger as a person does.
+func chat(t *testing.T, s *suite) {
+	key, err := s.secret(t, "client_lawyer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+bind+":9190/v1/chat/completions",
+		strings.NewReader(`{"model":"deepseek-v4-pro","messages":[{"role":"user","content":"hello"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+key)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK || response.Header.Get("x-gateway-backend") != "sandbox-primary" {
+		t.Fatalf("%s from %q: %s, %v", response.Status, response.Header.Get("x-gateway-backend"), body, err)
+	}
+	s.await(t, "the exporter sees the traffic of all agents", func(ctx context.Context) error {
+		answer, err := s.get(ctx, "http://"+bind+":9090/api/v1/query?query=count(agent_requests_total%7Boutcome%3D%22completed%22%7D%3E0)")
+		if err == nil && !strings.Contains(answer, `"15"]`) {
+			err = fmt.Errorf("%s", answer)
+		}
+		return err
+	})
 }
 
 func card(t *testing.T, s *suite) {
@@ -365,9 +397,11 @@ func TestSettings(t *testing.T) {
 		{"an app: no bot for heartbeat", []string{"FEISHU_APP_ID=a"}, nil, "heartbeat", map[string]string{"FEISHU_WEBHOOK_CRITICAL": "", "FEISHU_APP_ID": "", "FEISHU_APP_SECRET": ""}},
 		{"nothing: the sandbox's bot", nil, nil, "heartbeat", map[string]string{"FEISHU_WEBHOOK_CRITICAL": "http://sandbox-feishu:9096/open-apis/bot/v2/hook/sandbox-ops-bot"}},
 		{"nothing: the sandbox's roster", nil, nil, "exporter", map[string]string{"volume /etc/fleet": filepath.Join(s.root, "compose", "config", "sandbox", "containers")}},
+		{"nothing: the sandbox's backends", nil, nil, "gateway", map[string]string{"volume /etc/fleetwatch": filepath.Join(s.root, "compose", "config", "sandbox")}},
+		{"own backends", []string{"GATEWAY_DIR=/srv/gateway"}, nil, "gateway", map[string]string{"volume /etc/fleetwatch": "/srv/gateway"}},
 		{"own agents", []string{"FLEET_DIR=/srv/fleet"}, nil, "exporter", map[string]string{"volume /etc/fleet": "/srv/fleet"}},
-		{"no sandbox", nil, []string{"compose/no-sandbox.yaml"}, "alertbridge", map[string]string{"FEISHU_APP_ID": "", "FEISHU_BASE_URL": ""}},
-		{"no sandbox: the example roster", nil, []string{"compose/no-sandbox.yaml"}, "heartbeat", map[string]string{"FEISHU_WEBHOOK_CRITICAL": "", "volume /etc/fleet": filepath.Join(s.root, "compose", "config")}},
+		{"no sandbox", []string{"GATEWAY_DIR=/srv/gateway"}, []string{"compose/no-sandbox.yaml"}, "alertbridge", map[string]string{"FEISHU_APP_ID": "", "FEISHU_BASE_URL": ""}},
+		{"no sandbox: the example roster", []string{"GATEWAY_DIR=/srv/gateway"}, []string{"compose/no-sandbox.yaml"}, "heartbeat", map[string]string{"FEISHU_WEBHOOK_CRITICAL": "", "volume /etc/fleet": filepath.Join(s.root, "compose", "config")}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := s.environment(t, c.env, c.service, c.files...)
@@ -379,10 +413,10 @@ func TestSettings(t *testing.T) {
 		})
 	}
 	for file, want := range map[string]string{
-		"compose/no-sandbox.yaml":  "alertbridge alertmanager exporter grafana heartbeat init node-exporter prometheus",
-		"compose/host-agents.yaml": "alertbridge alertmanager grafana init node-exporter prometheus sandbox-feishu",
+		"compose/no-sandbox.yaml":  "alertbridge alertmanager exporter gateway grafana heartbeat init node-exporter prometheus",
+		"compose/host-agents.yaml": "alertbridge alertmanager gateway grafana init node-exporter prometheus sandbox-feishu sandbox-provider",
 	} {
-		names := strings.Fields(s.do(t, nil, "-f", file, "config", "--services"))
+		names := strings.Fields(s.do(t, []string{"GATEWAY_DIR=/srv/gateway"}, "-f", file, "config", "--services"))
 		if got := strings.Join(slices.Sorted(slices.Values(names)), " "); got != want {
 			t.Errorf("%s runs %s, want %s", file, got, want)
 		}

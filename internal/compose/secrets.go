@@ -7,12 +7,16 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/fleetwatch/fleetwatch/internal/stack"
 )
 
 // all is the volume that only init sees; it holds the secrets themselves.
 const all = "all"
+
+// encryptionKey opens what the gateway's database holds.
+const encryptionKey = "gateway_encryption_key"
 
 // GrafanaPassword is the one secret that the native suite does not have.
 const GrafanaPassword = "grafana_admin_password"
@@ -30,10 +34,16 @@ func Holders() []Holder {
 		{"alertbridge", 10003, []string{"alertbridge_webhook_token", "alertbridge_admin_token"}},
 		{"alertmanager", 65534, []string{"alertbridge_webhook_token", "watchdog_ping_url", "bridge_ping_fail_url"}},
 		{"exporter", 10002, []string{"exporter_token", "heartbeat_read_token"}},
+		{"gateway", 10001, append([]string{"gateway_admin_token", "gateway_read_token", encryptionKey}, clientKeys()...)},
 		{"grafana", 472, []string{GrafanaPassword}},
 		{"heartbeat", 10004, []string{"heartbeat_token", "heartbeat_read_token", "heartbeat_ping_key", "watchdog_ping_key", "bridge_ping_key"}},
-		{"sandbox-agents", 10010, []string{"heartbeat_ping_key"}},
+		{"sandbox-agents", 10010, append([]string{"heartbeat_ping_key"}, clientKeys()...)},
 	}
+}
+
+// clientKeys are the gateway's keys of the shipped roster's agents.
+func clientKeys() []string {
+	return slices.DeleteFunc(stack.Secrets(), func(name string) bool { return !strings.HasPrefix(name, "client_") })
 }
 
 // derived are files that hold a secret inside an address, for programs that take
@@ -86,10 +96,14 @@ func Secret(root, name string) (string, error) {
 
 // Prepare makes the secrets that are missing and hands each holder its own; the
 // holders' volumes are folders of their names below root. uids replace the users
-// of holders that run elsewhere. It returns how many secrets it made.
+// of holders that run elsewhere. It returns how many secrets it made. It refuses to
+// make an encryption key where the gateway's database is there already.
 //
 // An existing secret is never replaced; the holders' files are written each time.
-func Prepare(root string, uids map[string]int) (made int, err error) {
+func Prepare(root, database string, uids map[string]int) (made int, err error) {
+	if err := stack.CheckEncryptionKey(filepath.Join(root, all, encryptionKey), database); err != nil {
+		return 0, err
+	}
 	for _, name := range Names() {
 		fresh, err := stack.MakeSecret(filepath.Join(root, all, name))
 		if err != nil {

@@ -40,6 +40,7 @@ func run(args []string, out io.Writer) error {
 	own := uids{}
 	fs := flag.NewFlagSet("composeinit", flag.ContinueOnError)
 	root := fs.String("dir", "/secrets", "`folder` of the volumes")
+	database := fs.String("database", "/gateway/gateway.db", "the gateway's database `file`, which a fresh encryption key could not open")
 	fs.Var(own, "uid", "`SERVICE=UID` of a service that runs on the host as another user; repeatable")
 	fs.Usage = func() {
 		fmt.Fprint(fs.Output(), "usage: composeinit [flags]            make what is missing\n       composeinit [flags] show NAME  print a secret\n\nflags:\n")
@@ -62,7 +63,7 @@ func run(args []string, out io.Writer) error {
 	if err := compose.CheckSettings(func(name string) bool { return os.Getenv(name) != "" }); err != nil {
 		return err
 	}
-	made, err := compose.Prepare(*root, own)
+	made, err := compose.Prepare(*root, *database, own)
 	if err != nil {
 		return err
 	}

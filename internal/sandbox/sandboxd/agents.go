@@ -48,6 +48,7 @@ func runAgents(ctx context.Context, fs *flag.FlagSet, args []string, out io.Writ
 	gateway := fs.String("gateway", "", "base `URL` of the gateway that the agents ask; empty: they ask nothing")
 	keyDir := fs.String("client-key-dir", "", "`folder` with each agent's client key in client_ID")
 	model := fs.String("model", "deepseek-v4-pro", "`model` that the agents ask for")
+	replaced := fs.String("gateway-unused", "", "`NAMES` of the settings that put another gateway's backends there; when there are any, the agents ask nothing")
 	unused := unusedFlag(fs)
 	format := fs.String("log.format", "text", "text or json")
 	if ok, err := parse(fs, args); !ok {
@@ -69,6 +70,9 @@ func runAgents(ctx context.Context, fs *flag.FlagSet, args []string, out io.Writ
 	keys, err := filepath.Abs(*keyDir)
 	if err != nil {
 		return fmt.Errorf("finding the client keys: %w", err)
+	}
+	if strings.TrimSpace(*replaced) != "" {
+		*gateway = ""
 	}
 	asking := []string{"-gateway", *gateway, "-client-key-dir", keys, "-model", *model}
 	argv, err := agentArgv(*heartbeat, *keyFile, asking)

@@ -136,6 +136,7 @@ func get(t *testing.T, url string, into any) {
 func TestUnusedStandInSaysWhatReplacedIt(t *testing.T) {
 	for _, args := range [][]string{
 		{"feishu", "-listen", "127.0.0.1:0", "-unused= FEISHU_APP_ID FEISHU_WEBHOOK_CRITICAL"},
+		{"provider", "-listen", "127.0.0.1:0", "-backend", "x", "-unused= FEISHU_APP_ID FEISHU_WEBHOOK_CRITICAL"},
 		{"agents", "-listen", "127.0.0.1:0", "-roster=/nonexistent", "-dir", t.TempDir(), "-unused= FEISHU_APP_ID FEISHU_WEBHOOK_CRITICAL"},
 	} {
 		t.Run(args[0], func(t *testing.T) {

@@ -27,6 +27,7 @@ func runProvider(ctx context.Context, fs *flag.FlagSet, args []string, out io.Wr
 	address := fs.String("listen", "127.0.0.1:9098", "host:port to listen on")
 	pace := fs.Duration("pace", 20*time.Millisecond, "time between the words of a stream")
 	words := fs.Int("words", 12, "words of an answer")
+	unused := unusedFlag(fs)
 	format := fs.String("log.format", "text", "text or json")
 	fs.Var(&backends, "backend", "`NAME` of a backend to play, at http://ADDRESS/NAME; repeatable")
 	fs.Var(&models, "model", "native `ID` that is offered; repeatable; none offers every model")
@@ -35,6 +36,9 @@ func runProvider(ctx context.Context, fs *flag.FlagSet, args []string, out io.Wr
 	}
 	if err := need(fs, "backend"); err != nil {
 		return err
+	}
+	if strings.TrimSpace(*unused) != "" {
+		return runUnused(ctx, *address, *unused, *format, out)
 	}
 	if *words < 1 || *pace < 0 {
 		return fmt.Errorf("flags -words and -pace: expected at least 1 and 0")
