@@ -115,7 +115,8 @@ type Pace struct {
 	// Scrape, AgentScrape and Evaluation replace Prometheus' intervals; 0 keeps
 	// the shipped ones divided by Factor.
 	Scrape, AgentScrape, Evaluation time.Duration
-	// Resend is Prometheus' resend delay; 0 = its default, a minute.
+	// Resend is Prometheus' resend delay; 0 = its default, a minute. It is shorter
+	// than Evaluation: where they are equal, Prometheus sends only every other time.
 	Resend time.Duration
 }
 
@@ -130,7 +131,7 @@ func SandboxPace() Pace {
 
 // FastPace divides all waits by thirty, for the demo and the end-to-end tests.
 func FastPace() Pace {
-	return Pace{Factor: 30, Scrape: time.Second, AgentScrape: time.Second, Evaluation: time.Second, Resend: time.Second}
+	return Pace{Factor: 30, Scrape: time.Second, AgentScrape: time.Second, Evaluation: time.Second, Resend: 900 * time.Millisecond}
 }
 
 func (p Pace) scale(d time.Duration) time.Duration {
@@ -139,6 +140,11 @@ func (p Pace) scale(d time.Duration) time.Duration {
 
 // scaled divides a duration of the shipped configuration.
 func (p Pace) scaled(d time.Duration) string { return p.scale(d).String() }
+
+// watchdogMaxAge is how old Watchdog's last update may be where it is evidence. An
+// alert that Prometheus stops to send ends four resend delays (or evaluations) after
+// it was last sent, and must find Watchdog older than this by then.
+func (p Pace) watchdogMaxAge() time.Duration { return 2 * or(p.Resend, time.Minute) }
 
 func or(d, fallback time.Duration) time.Duration {
 	if d > 0 {

@@ -172,7 +172,7 @@ func (b builder) alertbridge() Service {
 	l := b.layout
 	env := []string{"SECRETS_DIR=" + l.secret(""), "DATA_DIR=" + l.data(AlertBridge), "ALERTBRIDGE_LISTEN=" + l.Listen(AlertBridge), "ALERTMANAGER_URL=" + l.URL(Alertmanager),
 		"BRIDGE_RECONCILE_EVERY=" + max(b.pace.scale(15*time.Second), time.Second).String(), "BRIDGE_MIN_UPTIME=" + b.pace.scaled(3*time.Minute),
-		"BRIDGE_WATCHDOG_MAX_AGE=" + max(2*or(b.pace.Resend, time.Minute), b.pace.scale(2*time.Minute)).String()}
+		"BRIDGE_WATCHDOG_MAX_AGE=" + b.pace.watchdogMaxAge().String()}
 	env = append(env, b.settings.env("GRAFANA_URL", "RUNBOOK_URL")...)
 	if b.settings.feishu() {
 		env = append(env, b.settings.env("FEISHU_")...)

@@ -324,3 +324,19 @@ func TestWrappersQuote(t *testing.T) {
 		t.Errorf("the wrapper printed %q, %v", out, err)
 	}
 }
+
+// When Prometheus stops, its alerts end four resend delays (or evaluations) after
+// they were last sent; Watchdog, sent at another moment, must be too old by then
+// to prove that they are over, and fresh enough while all is well.
+func TestWatchdogProvesNothingOnceAlertsExpire(t *testing.T) {
+	for name, p := range map[string]Pace{"normal": NormalPace(), "sandbox": SandboxPace(), "fast": FastPace()} {
+		evaluation, resend := or(p.Evaluation, p.scale(15*time.Second)), or(p.Resend, time.Minute)
+		gap := (resend/evaluation + 1) * evaluation // sent again at the first evaluation past the delay
+		if expiry := 4 * max(evaluation, resend); gap+p.watchdogMaxAge() >= expiry {
+			t.Errorf("%s: Watchdog may be heard %s after an alert and counts for %s; the alert expires after %s", name, gap, p.watchdogMaxAge(), expiry)
+		}
+		if p.watchdogMaxAge() <= gap {
+			t.Errorf("%s: Watchdog is heard every %s and counts for %s only", name, gap, p.watchdogMaxAge())
+		}
+	}
+}
