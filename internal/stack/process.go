@@ -51,11 +51,14 @@ func (p *process) start() error {
 	if p.wanted {
 		return nil
 	}
+	if err := p.launch(); err != nil {
+		return err
+	}
 	p.wanted, p.restarts = true, 0
-	return p.launch()
+	return nil
 }
 
-// launch starts the process; p.mu is held.
+// launch starts the process; p.mu is held. After an error nothing runs.
 func (p *process) launch() error {
 	log, err := os.OpenFile(p.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -67,7 +70,6 @@ func (p *process) launch() error {
 	command.Stdout, command.Stderr = log, log
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := p.spawn(command); err != nil {
-		p.wanted = false
 		return fmt.Errorf("starting %s: %w", p.service.Name, err)
 	}
 	p.command, p.done = command, make(chan struct{})
@@ -86,20 +88,31 @@ func (p *process) wait(command *exec.Cmd, done chan struct{}) {
 	} else {
 		p.wanted = false
 	}
-	pause := min(restartWait<<min(p.restarts, 10), restartMax)
 	p.mu.Unlock()
 	close(done)
-	if !again {
-		return
+	for again {
+		again = p.relaunch()
 	}
+}
+
+// relaunch waits, longer each time, and starts the process where that is still
+// wanted. It reports whether that failed and is to be tried again.
+func (p *process) relaunch() (again bool) {
+	p.mu.Lock()
+	pause := min(restartWait<<min(p.restarts, 10), restartMax)
+	p.mu.Unlock()
 	<-time.After(pause)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.wanted && p.command == nil {
-		if err := p.launch(); err != nil {
-			p.ended = err.Error()
-		}
+	if !p.wanted || p.command != nil {
+		return false
 	}
+	if err := p.launch(); err != nil {
+		p.ended = err.Error()
+		p.restarts++
+		return true
+	}
+	return false
 }
 
 func outcome(err error) string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -339,4 +340,62 @@ func TestWatchdogProvesNothingOnceAlertsExpire(t *testing.T) {
 			t.Errorf("%s: Watchdog is heard every %s and counts for %s only", name, gap, p.watchdogMaxAge())
 		}
 	}
+}
+
+func TestOneSupervisorPerSuite(t *testing.T) {
+	l := testLayout(t)
+	unlock, err := l.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Lock(); !errors.Is(err, ErrSupervised) {
+		t.Errorf("a second supervisor: %v, want %v", err, ErrSupervised)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := l.Lock()
+	if err != nil {
+		t.Fatal("after the first has ended:", err)
+	}
+	if err := again(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A log that cannot be opened (no space, no folder) keeps a service from starting,
+// but not for ever.
+func TestServiceThatCouldNotStartIsTriedAgain(t *testing.T) {
+	s, l := testSupervisor(t)
+	logs, away := filepath.Dir(l.log(Exporter)), filepath.Join(l.Dir, "away")
+	move := func(from, to string) {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	move(logs, away)
+	if err := s.Start(t.Context(), Exporter); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a folder for logs: %v", err)
+	}
+	move(away, logs)
+	if err := s.Start(t.Context(), Exporter); err != nil {
+		t.Fatal("with the folder back:", err)
+	}
+	move(logs, away)
+	if err := syscall.Kill(s.Statuses()[0].PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	await := func(what string, seen func(Status) bool) {
+		if _, err := Await(t.Context(), 20*time.Second, func(context.Context) error {
+			if now := s.Statuses()[0]; !seen(now) {
+				return fmt.Errorf("%s: %+v", what, now)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await("says why it does not start", func(now Status) bool { return strings.Contains(now.Ended, "no such file") })
+	move(away, logs)
+	await("starts once it can", func(now Status) bool { return now.State == "ready" })
 }

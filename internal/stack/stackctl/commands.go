@@ -58,6 +58,13 @@ func up(ctx context.Context, o options, _ []string) error {
 	if err := buildAll(ctx, l); err != nil {
 		return err
 	}
+	unlock, err := l.Lock()
+	if err != nil {
+		return err
+	}
+	if err := unlock(); err != nil { // the supervisor takes it
+		return fmt.Errorf("unlocking the suite: %w", err)
+	}
 	pace := paceOf(settings)
 	if err := stack.NewPlan(l, settings, pace).CheckPorts(); err != nil {
 		return err
@@ -133,6 +140,9 @@ func follow(ctx context.Context, l stack.Layout, ended <-chan error, logFile str
 		}
 		select {
 		case err := <-ended:
+			if err == nil {
+				return nil, errors.New("the suite was told to stop while it started")
+			}
 			text, _ := os.ReadFile(filepath.Clean(logFile)) // the reason, where it could be written
 			return nil, fmt.Errorf("the suite did not start (%w):\n%s", err, text)
 		case <-ctx.Done():
@@ -152,6 +162,11 @@ func supervise(ctx context.Context, o options, _ []string) error {
 	if err != nil {
 		return err
 	}
+	unlock, err := l.Lock()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unlock() }() // ends with the process in any case
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	supervisor := stack.NewSupervisor(stack.NewPlan(l, settings, paceOf(settings)))
