@@ -24,6 +24,9 @@ func TestAlertsSayWhatAPersonNeeds(t *testing.T) {
 			if want := a.Alert + ".md"; a.Annotations["runbook_url"] != want {
 				t.Errorf("runbook_url: expected %s (the bridge puts its links.runbooks in front), got %q", want, a.Annotations["runbook_url"])
 			}
+			if panel := panels(t)[a.Annotations["dashboard_uid"]+"/"+a.Annotations["panel"]]; panel == "" || panel == "row" {
+				t.Errorf("dashboard_uid and panel: %q and %q are no panel of a dashboard in dashboards/", a.Annotations["dashboard_uid"], a.Annotations["panel"])
+			}
 			for _, problem := range checkRunbook(a.Alert, a.Annotations["next_action"], read(t, filepath.Join(folder(t), "runbooks", a.Alert+".md"))) {
 				t.Error(problem)
 			}

@@ -32,7 +32,7 @@ func base(uid, title, description string, tags ...string) Dashboard {
 		},
 		Templating: templating{List: []Variable{{Name: "datasource", Label: "数据源", Type: "datasource", Query: "prometheus", Refresh: 1}}},
 		Annotations: annotations{List: []Annotation{
-			annotation("告警", red, `ALERTS{alertstate="firing", alertname!="Watchdog"}`, "{{alertname}} {{agent_name}}{{backend}}", "severity"),
+			annotation("告警", red, `ALERTS{alertstate="firing", alertname!="Watchdog"}`, "{{alertname}} {{agent_name}}{{model}}", "severity"),
 			annotation("重启", blue, `changes(process_start_time_seconds[1m]) > 0`, "{{job}} 重启", "job"),
 		}},
 	}

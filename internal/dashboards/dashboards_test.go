@@ -91,6 +91,23 @@ func TestNamesThatAreLinked(t *testing.T) {
 	}
 }
 
+// TestNumbersThatAreLinked pins the panels that the rules in alerting/rules name by
+// number: change both together.
+func TestNumbersThatAreLinked(t *testing.T) {
+	want := map[string]int{"Agent 心跳状态": 7, "Agent 状态时间线": 8, "Prometheus 目标状态": 14, "请求速率": 2, "模型可用后端": 13, "账本失败": 19}
+	for _, d := range All() {
+		for _, p := range d.Panels {
+			if id, linked := want[p.Title]; linked && id != p.ID {
+				t.Errorf("%s: the panel %s is number %d, rules link %d", d.UID, p.Title, p.ID, id)
+			}
+			delete(want, p.Title)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("rules link panels that are not there: %v", want)
+	}
+}
+
 // TestThresholds are those that the rules and people know.
 func TestThresholds(t *testing.T) {
 	want := map[string][]float64{"CPU 使用率": {70, 90}, "内存使用率": {80, 95}, "磁盘使用率": {80, 95}, "任务停滞时长": {3600, 14400}, "待办任务数": {5, 10}, "429 错误计数": {10, 50}}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -233,21 +234,38 @@ func (r *Renderer) links(c *card.Card) []button {
 	return out
 }
 
+// dashboard is where a person sees what the alerts are about: the panel that their
+// rule names, else the configured dashboard.
 func (r *Renderer) dashboard(c *card.Card) string {
 	base := web(r.options.Grafana)
 	alerts := live(c)
 	if base == "" || len(alerts) == 0 {
 		return ""
 	}
-	start := alerts[0].StartsAt
+	path := strings.TrimLeft(r.options.Dashboard, "/")
 	q := url.Values{}
-	if agent := alerts[0].Labels["agent_name"]; agent != "" {
-		q.Set("var-agent", agent)
+	if uid := shared(alerts, "dashboard_uid"); dashboardUID.MatchString(uid) {
+		path = "d/" + uid
+		if panel := shared(alerts, "panel"); panelID.MatchString(panel) {
+			q.Set("viewPanel", panel)
+		}
 	}
+	for label, variable := range map[string]string{"agent_name": "var-agent", "backend": "var-backend", "client": "var-client"} {
+		if value := alerts[0].Labels[label]; value != "" {
+			q.Set(variable, value)
+		}
+	}
+	start := alerts[0].StartsAt
 	q.Set("from", strconv.FormatInt(start.Add(-30*time.Minute).UnixMilli(), 10))
 	q.Set("to", strconv.FormatInt(start.Add(30*time.Minute).UnixMilli(), 10))
-	return fit(strings.TrimRight(base, "/") + "/" + strings.TrimLeft(r.options.Dashboard, "/") + "?" + q.Encode())
+	return fit(strings.TrimRight(base, "/") + "/" + path + "?" + q.Encode())
 }
+
+// What Grafana takes for a uid and for a panel's number.
+var (
+	dashboardUID = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,40}$`)
+	panelID      = regexp.MustCompile(`^[0-9]{1,9}$`)
+)
 
 func (r *Renderer) runbook(c *card.Card) string {
 	given := shared(live(c), "runbook_url")

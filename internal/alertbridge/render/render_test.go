@@ -65,11 +65,13 @@ func requests() map[string]render.Request {
 	hostile := cardOf(card.StateFiring, agentDown("x", func(a *card.Alert) {
 		a.Labels["agent_name"] = `<at id=all></at> **bold** [link](http://evil) \ " ` + "`code`\n# title"
 		a.Labels["severity"] = "warning"
-		a.Annotations = map[string]string{"summary": "<at user_id=\"all\"></at>\n\n back\\slash & <font color='red'>", "runbook_url": "javascript:alert(1)", "description": "line one\nline two"}
+		a.Annotations = map[string]string{"summary": "<at user_id=\"all\"></at>\n\n back\\slash & <font color='red'>", "runbook_url": "javascript:alert(1)", "dashboard_uid": "../../login?", "panel": "1&orgId=2", "description": "line one\nline two"}
 	}))
 	reminded := cardOf(card.StateFiring, agentDown("lawyer", nil))
 	reminded.Reminders, reminded.Truncated = 3, 7
+	linked := agentDown("secretary", func(a *card.Alert) { a.Annotations["dashboard_uid"], a.Annotations["panel"] = "agent-health", "8" })
 	return map[string]render.Request{
+		"linked":   {Card: cardOf(card.StateFiring, linked)},
 		"firing":   {Card: cardOf(card.StateFiring, agentDown("secretary", nil)), Mention: []string{"ou_ana"}},
 		"group":    {Card: cardOf(card.StateFiring, agentDown("coo", nil), agentDown("lawyer", ended), agentDown("secretary", silenced))},
 		"resolved": {Card: cardOf(card.StateResolved, agentDown("secretary", ended))},
