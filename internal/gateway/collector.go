@@ -25,7 +25,7 @@ func newCollector(a *App) *collector {
 		until:  desc("gateway_backend_cooldown_until_timestamp_seconds", "Until when the backend is left alone, in Unix seconds; 0 while it is not, or has no end.", "backend"),
 		rpm:    desc("gateway_backend_rpm_utilization_ratio", "Share of the backend's rpm_limit that is used, 0 to 1; absent without a limit.", "backend"),
 		pools:  desc("gateway_pool_backends", "Backends of the pool by state.", "pool", "state"),
-		models: desc("gateway_model_available_backends", "Backends of the pool that can be asked for the model now; half open ones count.", "model", "pool"),
+		models: desc("gateway_model_available_backends", "Backends of the pool that serve the model, as far as their last answers tell; a half open one does not count until its trial succeeds.", "model", "pool"),
 		size:   desc("gateway_database_size_bytes", "Size of the store's files (db, wal).", "file"),
 	}
 }
@@ -79,7 +79,7 @@ func (c *collector) collectModels(a *assembly, now time.Time, gauge func(*promet
 		available := map[string]int{}
 		for _, candidate := range a.plan.Table.Candidates(model) {
 			n := available[candidate.Pool]
-			if candidate.Available(model, now) {
+			if candidate.Proven(model, now) {
 				n++
 			}
 			available[candidate.Pool] = n

@@ -136,7 +136,7 @@ func (b builder) gateway() Service {
 	env := []string{"SECRETS_DIR=" + l.secret(""), "DATA_DIR=" + l.data(Gateway), "GATEWAY_LISTEN=" + l.Listen(gatewayData), "GATEWAY_ADMIN_LISTEN=" + l.Listen(Gateway)}
 	if file == "" {
 		file = l.shipped(filepath.Join("sandbox", "gateway.yaml"))
-		env = append(env, "SANDBOX_PROVIDER_URL="+l.URL(SandboxProvider), "GATEWAY_COOLDOWN_BASE="+b.pace.scaled(30*time.Second))
+		env = append(env, "SANDBOX_PROVIDER_URL="+l.URL(SandboxProvider), "GATEWAY_COOLDOWN_BASE="+b.pace.scaled(30*time.Second), "GATEWAY_COOLDOWN_MAX="+b.pace.scaled(10*time.Minute))
 	}
 	return Service{
 		Name: Gateway, Argv: []string{l.tool("gateway"), "-config", file}, Env: env, Also: []string{gatewayData},

@@ -52,6 +52,15 @@ func (s *State) Available(model string, now time.Time) bool {
 	return (status == Healthy || status == HalfOpen) && !now.Before(s.blocks[model].until)
 }
 
+// Proven reports whether the backend serves the model as far as its last answer
+// tells. A half open one does not count: its cooldown ran out, which is no evidence
+// that it is well.
+func (s *State) Proven(model string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status(now) == Healthy && !now.Before(s.blocks[model].until)
+}
+
 // Load is what strategies compare: the calls under way and the average time to the
 // first byte.
 func (s *State) Load(now time.Time) (inflight int64, rpmUsed float64, ttfb time.Duration) {
