@@ -1,0 +1,158 @@
+//go:build e2e
+
+package dashboards
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fleetwatch/fleetwatch/internal/stack"
+)
+
+// offset keeps the test away from the ports of a suite, a demo and the chain's test.
+const offset = 25000
+
+// silent are the panels that have nothing to show in this version, each with the
+// reason. A panel that shows something has to leave the list.
+func silent() map[string]string {
+	return map[string]string{
+		"任务停滞时长":  "no task source can be read in this version",
+		"待办任务数":   "no task source can be read in this version",
+		"任务轮次":    "no task source can be read in this version",
+		"RPM 使用率": "the sandbox's backends have no rpm_limit",
+	}
+}
+
+// TestPanelsShowData runs the real programs under a scripted load, with a real
+// Prometheus that scrapes them, and asks it every panel's query.
+func TestPanelsShowData(t *testing.T) {
+	s := start(t)
+	if err := s.BackendFault(t.Context(), "primary-1", "rate_limit"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Agent(t.Context(), "opengineer", "kill"); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range All() {
+		for _, v := range d.Templating.List {
+			if q, ok := v.Query.(variableQuery); ok {
+				metric, label, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(q.Query, "label_values("), ")"), ", ")
+				s.shows(t, d.UID+": variable "+v.Name, "", "count by ("+label+") ("+metric+")")
+			}
+		}
+		for _, p := range d.Panels {
+			for _, target := range p.Targets {
+				s.shows(t, d.UID+": "+p.Title+" "+target.RefID, silent()[p.Title], plain(target.Expr))
+			}
+		}
+	}
+}
+
+type suite struct{ stack.Suite }
+
+func start(t *testing.T) suite {
+	t.Helper()
+	root, err := stack.FindRoot(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := stack.NewLayout(root, "dashboards", "127.0.0.1", offset)
+	if err := os.RemoveAll(l.Dir); err != nil {
+		t.Fatal(err)
+	}
+	plan := stack.NewPlan(l, stack.NoSettings(), stack.FastPace())
+	if err := plan.CheckPorts(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stack.Prepare(l, plan.Pace); err != nil {
+		t.Fatal(err)
+	}
+	supervisor := stack.NewSupervisor(stack.NewPlan(l, stack.NoSettings(), plan.Pace)) // with the secrets that Prepare made
+	t.Cleanup(func() {
+		if err := supervisor.StopAll(); err != nil {
+			t.Error(err)
+		}
+		if !t.Failed() {
+			if err := os.RemoveAll(filepath.Join(l.Dir, "data")); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if err := supervisor.StartAll(t.Context(), t.Output()); err != nil {
+		t.Fatal(err)
+	}
+	s := suite{stack.NewSuite(l)}
+	if _, err := stack.Await(t.Context(), time.Minute, s.AllUp); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// plain replaces Grafana's variables, all values chosen.
+func plain(expr string) string {
+	expr = strings.NewReplacer("$__rate_interval", "1m", "$__interval", "1m").Replace(expr)
+	return variable.ReplaceAllString(expr, ".*")
+}
+
+// shows fails the test where the query has no value that can be drawn, or, with a
+// reason why it should have none, where it has one.
+func (s suite) shows(t *testing.T, what, silence, query string) {
+	t.Helper()
+	drawn := func(ctx context.Context) error {
+		n, err := s.ask(ctx, query)
+		if err == nil && n == 0 {
+			err = fmt.Errorf("no data: %s", query)
+		}
+		return err
+	}
+	if silence != "" {
+		if drawn(t.Context()) == nil {
+			t.Errorf("%s: shows data, although %s; take it out of silent", what, silence)
+		}
+		return
+	}
+	// Counters need two scrapes, alerts their wait, cooldowns a failure.
+	if _, err := stack.Await(t.Context(), 60*time.Second, drawn); err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+// ask returns how many lines the query has a number for at this moment.
+func (s suite) ask(ctx context.Context, query string) (int, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Layout.URL(stack.Prometheus)+"/api/v1/query?query="+url.QueryEscape(query), nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	var answer struct {
+		Error string
+		Data  struct {
+			Result []struct{ Value []any }
+		}
+	}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		return 0, err
+	}
+	if answer.Error != "" {
+		return 0, fmt.Errorf("%s: %s", query, answer.Error)
+	}
+	n := 0
+	for _, line := range answer.Data.Result {
+		if text, ok := line.Value[1].(string); ok && text != "NaN" {
+			n++
+		}
+	}
+	return n, nil
+}
