@@ -300,7 +300,7 @@ func card(t *testing.T, s *suite) {
 }
 
 func restarts(t *testing.T, s *suite) {
-	for _, service := range strings.Fields(s.do(t, nil, "config", "--services")) {
+	for service := range strings.FieldsSeq(s.do(t, nil, "config", "--services")) {
 		if service == "init" {
 			continue
 		}

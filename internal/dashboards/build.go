@@ -136,8 +136,6 @@ func words(options map[string]result) []mapping {
 	return []mapping{{Type: "value", Options: options}}
 }
 
-func ptr[T any](v T) *T { return &v }
-
 func last() object {
 	return object{"calcs": []string{"lastNotNull"}, "fields": "", "values": false}
 }
@@ -148,7 +146,7 @@ func legend() object {
 
 // gauge shows a share in percent.
 func gauge(title, description string, w int, t *thresholds, targets ...Target) Panel {
-	f := field{Unit: "percent", Decimals: ptr(1), Min: ptr(0.0), Max: ptr(100.0), Color: &color{"thresholds"}, Thresholds: t}
+	f := field{Unit: "percent", Decimals: new(1), Min: new(0.0), Max: new(100.0), Color: &color{"thresholds"}, Thresholds: t}
 	return panel("gauge", title, description, w, 6, f, object{"reduceOptions": last(), "orientation": "auto", "showThresholdLabels": false, "showThresholdMarkers": true}, targets...)
 }
 

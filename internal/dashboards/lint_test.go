@@ -146,7 +146,7 @@ func TestDashboardsAreSound(t *testing.T) {
 // TestLint proves that each rule can fail.
 func TestLint(t *testing.T) {
 	for want, spoil := range map[string]func(*Dashboard){
-		"id is not null":          func(d *Dashboard) { d.ID = ptr(7) },
+		"id is not null":          func(d *Dashboard) { d.ID = new(7) },
 		"uid":                     func(d *Dashboard) { d.UID = "" },
 		"schemaVersion 39":        func(d *Dashboard) { d.SchemaVersion = 39 },
 		"the tag openclaw":        func(d *Dashboard) { d.Tags = nil },
@@ -161,7 +161,7 @@ func TestLint(t *testing.T) {
 		"not fit into the grid":   func(d *Dashboard) { d.Panels[1].GridPos.W = 25 },
 		"lies on":                 func(d *Dashboard) { d.Panels[1].GridPos = d.Panels[2].GridPos },
 		"not a row":               func(d *Dashboard) { d.Panels = d.Panels[1:] },
-		"a row is open":           func(d *Dashboard) { d.Panels[0].Collapsed = ptr(true) },
+		"a row is open":           func(d *Dashboard) { d.Panels[0].Collapsed = new(true) },
 		"unknown variable":        func(d *Dashboard) { d.Panels[1].Targets[0].Expr = `up{job=~"$jobs"}` },
 		"another operator":        func(d *Dashboard) { d.Panels[1].Targets[0].Expr = `agent_info{agent_name="$agent"}` },
 		"take $__rate_interval":   func(d *Dashboard) { d.Panels[1].Targets[0].Expr = `rate(x_total[5m])` },
@@ -171,8 +171,8 @@ func TestLint(t *testing.T) {
 		"datasource is fixed":     func(d *Dashboard) { d.Panels[1].Datasource.UID = "abc" },
 		"overrides is missing":    func(d *Dashboard) { d.Panels[1].FieldConfig.Overrides = nil },
 		"has no thresholds":       func(d *Dashboard) { d.Panels[1].FieldConfig.Defaults.Thresholds = nil },
-		"begin with null":         func(d *Dashboard) { d.Panels[1].FieldConfig.Defaults.Thresholds.Steps[0].Value = ptr(1.0) },
-		"do not rise":             func(d *Dashboard) { d.Panels[1].FieldConfig.Defaults.Thresholds.Steps[2].Value = ptr(1.0) },
+		"begin with null":         func(d *Dashboard) { d.Panels[1].FieldConfig.Defaults.Thresholds.Steps[0].Value = new(1.0) },
+		"do not rise":             func(d *Dashboard) { d.Panels[1].FieldConfig.Defaults.Thresholds.Steps[2].Value = new(1.0) },
 		"custom.displayMode":      func(d *Dashboard) { d.Panels[1].FieldConfig.Defaults.Custom = object{"displayMode": "lcd"} },
 		"belongs to bar gauges":   func(d *Dashboard) { d.Panels[1].Options = object{"displayMode": "lcd"} },
 		"outside fieldConfig":     func(d *Dashboard) { d.Panels[1].Options = object{"thresholds": 1} },
