@@ -33,7 +33,6 @@ type service struct {
 	PIDs        int      `yaml:"pids_limit"`
 	Volumes     []string
 	Ports       []string
-	Tmpfs       []string
 	Health      struct{ Test []string } `yaml:"healthcheck"`
 	Logging     struct{ Options map[string]string }
 	NetworkMode string `yaml:"network_mode"`
@@ -89,9 +88,6 @@ func lint(name string, s service) []string {
 	say(once || len(s.Health.Test) > 1 && s.Health.Test[0] == "CMD", "it has no healthcheck without a shell")
 	say(!strings.Contains(strings.Join(s.Health.Test, " "), "localhost"), "its healthcheck asks localhost, which may be ::1; ask 127.0.0.1")
 	say(s.NetworkMode == "" || once && s.NetworkMode == "none", "network_mode is %q", s.NetworkMode)
-	for _, mount := range s.Tmpfs {
-		say(strings.Contains(mount, "mode=1777"), "tmpfs %s has no mode, and after a restart no permission for its user", mount)
-	}
 	for _, p := range s.Ports {
 		say(strings.HasPrefix(p, "${BIND_ADDRESS:-127.0.0.1}:"), "port %s is not bound to BIND_ADDRESS", p)
 	}
@@ -135,7 +131,6 @@ func TestLint(t *testing.T) {
 		"no healthcheck":      func(s *service) { s.Health.Test = nil },
 		"asks localhost":      func(s *service) { s.Health.Test = []string{"CMD", "wget", "http://localhost/"} },
 		"network_mode":        func(s *service) { s.NetworkMode = "host" },
-		"tmpfs /tmp has no":   func(s *service) { s.Tmpfs = []string{"/tmp"} },
 		"BIND_ADDRESS":        func(s *service) { s.Ports = []string{"9095:9095"} },
 		"the engine's socket": func(s *service) { s.Volumes = []string{"/var/run/docker.sock:/var/run/docker.sock:ro"} },
 		"write to the host":   func(s *service) { s.Volumes = []string{"./config:/etc/fleetwatch"} },

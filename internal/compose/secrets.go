@@ -97,11 +97,12 @@ func Secret(root, name string) (string, error) {
 // Prepare makes the secrets that are missing and hands each holder its own; the
 // holders' volumes are folders of their names below root. uids replace the users
 // of holders that run elsewhere. It returns how many secrets it made. It refuses to
-// make an encryption key where the gateway's database is there already.
+// make an encryption key where the gateway's database is there already, in the folder
+// of its service below data.
 //
 // An existing secret is never replaced; the holders' files are written each time.
-func Prepare(root, database string, uids map[string]int) (made int, err error) {
-	if err := stack.CheckEncryptionKey(filepath.Join(root, all, encryptionKey), database); err != nil {
+func Prepare(root, data string, uids map[string]int) (made int, err error) {
+	if err := stack.CheckEncryptionKey(filepath.Join(root, all, encryptionKey), filepath.Join(data, "gateway", "gateway.db")); err != nil {
 		return 0, err
 	}
 	for _, name := range Names() {

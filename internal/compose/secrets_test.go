@@ -25,15 +25,18 @@ func volumes(t *testing.T) (root string, uids map[string]int) {
 	return root, uids
 }
 
-// database is the gateway's, which is not there unless a test makes it.
-func database(root string) string { return filepath.Join(root, "gateway.db") }
+// data is the folder of the services' data; nothing is there unless a test makes it.
+func data(root string) string { return filepath.Join(root, "data") }
 
 func TestPrepareNeverMakesAKeyBesideADatabase(t *testing.T) {
 	root, uids := volumes(t)
-	if err := os.WriteFile(database(root), nil, 0o600); err != nil {
+	if err := os.MkdirAll(filepath.Join(data(root), "gateway"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if made, err := Prepare(root, database(root), uids); err == nil || made != 0 || !strings.Contains(err.Error(), "encryption key") {
+	if err := os.WriteFile(filepath.Join(data(root), "gateway", "gateway.db"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if made, err := Prepare(root, data(root), uids); err == nil || made != 0 || !strings.Contains(err.Error(), "encryption key") {
 		t.Errorf("%d made, %v", made, err)
 	}
 }
@@ -43,7 +46,7 @@ func TestPrepare(t *testing.T) {
 	if _, err := Secret(root, "heartbeat_ping_key"); err == nil || !strings.Contains(err.Error(), "has not been made yet") {
 		t.Errorf("before the first start: %v", err)
 	}
-	made, err := Prepare(root, database(root), uids)
+	made, err := Prepare(root, data(root), uids)
 	if err != nil || made != len(Names()) {
 		t.Fatalf("first start: %d made, %v", made, err)
 	}
@@ -58,7 +61,7 @@ func TestPrepare(t *testing.T) {
 	if err := os.WriteFile(stray, []byte("no longer needed"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if made, err := Prepare(root, database(root), uids); err != nil || made != 0 {
+	if made, err := Prepare(root, data(root), uids); err != nil || made != 0 {
 		t.Errorf("second start: %d made, %v", made, err)
 	}
 	if _, err := os.Stat(stray); !os.IsNotExist(err) {
@@ -89,7 +92,7 @@ func TestPrepareGivesFilesAway(t *testing.T) {
 		t.Skip("skipped: only root can give files away")
 	}
 	root, _ := volumes(t)
-	if _, err := Prepare(root, database(root), map[string]int{"heartbeat": 1234}); err != nil {
+	if _, err := Prepare(root, data(root), map[string]int{"heartbeat": 1234}); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]uint32{"heartbeat/heartbeat_token": 1234, "grafana/" + GrafanaPassword: 472, "all/heartbeat_token": 0} {
@@ -108,7 +111,7 @@ func TestPrepareNeedsTheVolumes(t *testing.T) {
 	if err := os.Remove(filepath.Join(root, "grafana")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Prepare(root, database(root), uids); err == nil || !strings.Contains(err.Error(), "handing secrets to grafana") {
+	if _, err := Prepare(root, data(root), uids); err == nil || !strings.Contains(err.Error(), "handing secrets to grafana") {
 		t.Errorf("without a volume: %v", err)
 	}
 }
