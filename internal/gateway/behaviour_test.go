@@ -483,3 +483,107 @@ func TestRequestsAPI(t *testing.T) {
 		}
 	}
 }
+
+// TestTheRequestsOwnLimit: what takes longer than a request may says nothing about a
+// backend, and ends in the form that fits how far it had come.
+func TestTheRequestsOwnLimit(t *testing.T) {
+	p := newProviders(t, provider.Options{})
+	g := start(t, writeConfig(t, settings{providers: p.url, routing: "request_timeout: 300ms", cooldown: "failures_before_error: 1"}))
+	p.fault(t, provider.Fault{Kind: provider.Hang, Times: 1})
+	if a := g.post(chat(true)); a.status != 504 || !strings.Contains(a.body, "request_timeout") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	p.fault(t, provider.Fault{Kind: provider.Stall, Chunks: 3, Times: 1})
+	a := g.post(chat(true))
+	if got := ending(t, a, true); got != endCut {
+		t.Errorf("a stream ended %s", got)
+	}
+	if row := g.timeline(a.header.Get("X-Request-Id")); row.Class != "timeout" || row.Status != "failed" {
+		t.Errorf("row %+v", row)
+	}
+	if b := g.backend("primary-1"); b.Status != "healthy" {
+		t.Errorf("the primary is %+v", b)
+	}
+}
+
+// TestOneAddressForBoth: the data plane and the operations API can share a listener.
+func TestOneAddressForBoth(t *testing.T) {
+	p := newProviders(t, provider.Options{})
+	address := testtool.FreeAddress(t)
+	config := writeConfig(t, settings{providers: p.url})
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(config, []byte(strings.ReplaceAll(string(text), "127.0.0.1:0", address)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := start(t, config)
+	if g.Addr() != address || g.AdminAddr() != address {
+		t.Fatalf("listens on %s and %s", g.Addr(), g.AdminAddr())
+	}
+	for _, stream := range []bool{false, true} {
+		if got := ending(t, g.post(chat(stream)), stream); got != endWhole {
+			t.Errorf("ended %s", got)
+		}
+	}
+	if b := g.backend("primary-1"); b.Status != "healthy" {
+		t.Errorf("the primary is %+v", b)
+	}
+	if a := g.post(`{"model":`); a.status != 400 || ending(t, a, false) != endError {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
+
+// TestInterruptedByAKill: what was open for long at a kill is interrupted afterwards.
+func TestInterruptedByAKill(t *testing.T) {
+	p := newProviders(t, provider.Options{})
+	config := writeConfig(t, settings{providers: p.url})
+	c := startChild(t, config)
+	g := &running{t: t}
+	p.fault(t, provider.Fault{Kind: provider.Stall, Chunks: 4, Times: 1})
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+c.data+"/v1/chat/completions", strings.NewReader(chat(true)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+clientKey)
+	response, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	eventually(t, "the open row", func() bool {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+c.admin+"/api/admin/requests?status=streaming", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+readKey)
+		return strings.Contains(g.do(r).body, response.Header.Get("X-Gateway-Request"))
+	})
+	c.kill()
+	if row := start(t, config).timeline(response.Header.Get("X-Gateway-Request")); row.Status != "interrupted" || row.Backend != "primary-1" {
+		t.Errorf("row %+v", row)
+	}
+}
+
+// TestAddressLimit: an address that calls too often is refused before anything else.
+func TestAddressLimit(t *testing.T) {
+	p := newProviders(t, provider.Options{})
+	config := writeConfig(t, settings{providers: p.url})
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(config, []byte(strings.Replace(string(text), "max_requests: 0", "max_requests: 2", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := start(t, config)
+	for i, want := range []int{200, 200, 429, 429} {
+		if a := g.post(chat(false)); a.status != want || want == 429 && a.header.Get("Retry-After") == "" {
+			t.Errorf("request %d: %d %s", i, a.status, a.body)
+		}
+	}
+	if v := g.metric(`gateway_rate_limited_total{route="/v1/chat/completions",service="data"}`); v != "2" {
+		t.Errorf("gateway_rate_limited_total is %s", v)
+	}
+}

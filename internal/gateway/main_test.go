@@ -19,6 +19,9 @@ func TestMain(m *testing.M) {
 	if file := os.Getenv(childConfig); file != "" {
 		os.Exit(program.Main(context.Background(), gateway.Program(), []string{"serve", "-config", file, "-log.format", "json"}, nil, os.Stdout, os.Stderr))
 	}
+	if part := os.Getenv(childPart); part != "" {
+		playPart(part)
+	}
 	os.Exit(m.Run())
 }
 

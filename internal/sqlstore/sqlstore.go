@@ -195,6 +195,12 @@ func (db *DB) Write(ctx context.Context, fn func(*sql.Tx) error) error {
 	return db.note(nil)
 }
 
+// Prepare prepares a statement for use inside Write, by tx.Stmt: compiling it costs
+// more than running it once. The caller closes it before the store.
+func (db *DB) Prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	return db.write.PrepareContext(ctx, query)
+}
+
 // note remembers whether the disk is full, for Check.
 func (db *DB) note(err error) error {
 	if err == nil {

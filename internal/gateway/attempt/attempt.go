@@ -44,6 +44,13 @@ type Body interface {
 	AddsUsage() bool
 }
 
+// Holder counts who still reads the text that Body is made of, which is used again
+// for other requests when nobody does.
+type Holder interface {
+	Hold()
+	Drop()
+}
+
 // Sink is the way to the client.
 type Sink interface {
 	// Begin is called once, when an attempt is chosen for good and streams; calls is
@@ -59,6 +66,7 @@ type Call struct {
 	Path       string // of the endpoint, below the version
 	Header     http.Header
 	Body       Body
+	Text       Holder
 	BodySize   int64
 	Stream     bool
 	Model      string
@@ -95,6 +103,7 @@ type Result struct {
 	Cost     llm.Nano
 	TTFB     time.Duration // from the request's start; 0 = no meaningful byte came
 	Began    bool          // the sink was begun
+	Overdue  bool          // the request took longer than it may
 	Relay    bool          // Tail is the backend's own answer, with RelayStatus
 	Header   http.Header   // of the answer, where Relay
 	Tail     []byte        // the bytes that remain to be sent; of a failure none
@@ -121,8 +130,7 @@ var (
 // Do makes attempts until one answers, none is left, or ctx, which is the client's,
 // ends.
 func (w *Walker) Do(ctx context.Context, call *Call, limits Limits, sink Sink) *Result {
-	ctx, cancel := context.WithTimeoutCause(ctx, limits.Request, errRequest)
-	result := &Result{Status: ledger.Failed, Usage: llm.Usage{Source: llm.Missing}, close: cancel}
+	result := &Result{Status: ledger.Failed, Usage: llm.Usage{Source: llm.Missing}}
 	skips, limited := 0, 0
 	for i := range call.Candidates {
 		c := &call.Candidates[i]

@@ -36,9 +36,10 @@ type try struct {
 	ttfb      time.Duration
 
 	ctx    context.Context //nolint:containedctx // of this attempt, which is all that try is
-	client context.Context //nolint:containedctx // what the client, or the request's own limit, ends
+	client context.Context //nolint:containedctx // that of the client
 	cancel context.CancelCauseFunc
-	timer  *time.Timer
+	timer  *time.Timer // of the attempt
+	total  *time.Timer // of the whole request
 	header http.Header // of the answer
 	provID string
 }
@@ -54,6 +55,7 @@ func (t *try) run(ctx context.Context) (ends bool) {
 		}
 	}
 	t.timer = time.AfterFunc(limit, func() { t.cancel(cause) })
+	t.total = time.AfterFunc(t.limits.Request-time.Since(t.call.Started), func() { t.cancel(errRequest) })
 	response, err := t.send()
 	if err != nil {
 		return t.failed(t.broken(err), nil)
@@ -72,7 +74,11 @@ func (t *try) run(ctx context.Context) (ends bool) {
 // client, those of the configuration, and the backend's own credential.
 func (t *try) send() (*http.Response, error) {
 	c := t.candidate
-	body := t.call.Body.Splice(c.Model.NativeID)
+	body, text := t.call.Body.Splice(c.Model.NativeID), t.call.Text
+	reader := func() io.ReadCloser {
+		text.Hold()
+		return body.Reader(text.Drop)
+	}
 	header := make(http.Header, len(t.call.Header)+len(c.Headers)+3)
 	for k, v := range t.call.Header {
 		header[k] = v
@@ -87,10 +93,10 @@ func (t *try) send() (*http.Response, error) {
 	target.Path += t.call.Path
 	request := (&http.Request{
 		Method: http.MethodPost, URL: &target, Host: target.Host, Header: header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Body: body.Reader(), ContentLength: body.Size(),
+		Body: reader(), ContentLength: body.Size(),
 		// Lets the transport take a fresh connection where a kept one turns out closed
 		// before anything was written.
-		GetBody: func() (io.ReadCloser, error) { return body.Reader(), nil },
+		GetBody: func() (io.ReadCloser, error) { return reader(), nil },
 	}).WithContext(t.ctx)
 	response, err := t.walker.Transport.RoundTrip(request)
 	request.GetBody = nil // the answer holds the request; the body's text is no longer needed by it
@@ -210,6 +216,8 @@ func (t *try) failed(fault *llm.Fault, body []byte, open ...io.Closer) (ends boo
 	t.result.Fault = fault
 	t.call.Observe(t.candidate, &a)
 	t.timer.Stop()
+	t.total.Stop()
+	overdue := t.overdue()
 	t.cancel(nil)
 	for _, c := range open {
 		_ = c.Close() // the attempt is over; there is nothing left to learn from it
@@ -219,7 +227,8 @@ func (t *try) failed(fault *llm.Fault, body []byte, open ...io.Closer) (ends boo
 	case fault.Class == llm.ClientCancelled:
 		t.result.Status = ledger.Cancelled
 		return true
-	case errors.Is(context.Cause(t.client), errRequest):
+	case overdue:
+		t.result.Overdue = true
 		return true
 	case fault.Class == llm.ContentPolicy && t.limits.RetryContentPolicy, fault.Class.MovesOn():
 		t.result.soonest(fault.Wait)
@@ -233,17 +242,17 @@ func (t *try) failed(fault *llm.Fault, body []byte, open ...io.Closer) (ends boo
 // settle tells the backend's state of a fault. What the client, or the limit of the
 // whole request, ended says nothing about the backend.
 func (t *try) settle(fault *llm.Fault) {
-	if fault.Class != llm.ClientCancelled && t.client.Err() == nil {
+	if fault.Class != llm.ClientCancelled && t.client.Err() == nil && !t.overdue() {
 		t.permit.Failed(fault, time.Now())
 	}
 }
 
+// overdue reports whether the attempt was ended because the whole request takes too long.
+func (t *try) overdue() bool { return errors.Is(context.Cause(t.ctx), errRequest) }
+
 // broken is the fault of an error of the way to the backend, or of its answer.
 func (t *try) broken(err error) *llm.Fault {
 	if t.client.Err() != nil {
-		if errors.Is(context.Cause(t.client), errRequest) {
-			return &llm.Fault{Class: llm.Timeout, Message: errRequest.Error()}
-		}
 		return &llm.Fault{Class: llm.ClientCancelled, Message: "the client went away"}
 	}
 	if cause := context.Cause(t.ctx); cause != nil {
@@ -255,7 +264,7 @@ func (t *try) broken(err error) *llm.Fault {
 // keep leaves the connection to be used again: the end of the body is read once the
 // client has everything, unless the backend takes its time over it.
 func (t *try) keep(body io.ReadCloser) {
-	before := t.result.close
+	t.total.Stop()
 	t.result.close = func() {
 		t.timer.Reset(drainWait)
 		_, _ = io.Copy(io.Discard, io.LimitReader(body, maxErrorBody)) // without its end the connection is closed, which is all
@@ -263,7 +272,6 @@ func (t *try) keep(body io.ReadCloser) {
 		t.cancel(nil)
 		_ = body.Close()
 		t.permit.Release()
-		before()
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -48,6 +47,7 @@ type exchange struct {
 	status      int // 0 = no answer has begun
 	bytes       int64
 	held        int64 // bytes of body counted in buffered
+	text        *text // of the body, while it is needed
 	deadline    time.Time
 	ledgerError error
 }
@@ -124,7 +124,8 @@ func (x *exchange) read() ([]byte, *openai.Failure) {
 		return nil, &openai.Failure{Status: http.StatusServiceUnavailable, Code: "overloaded", Message: "too many bytes of requests are held at the moment; try again shortly"}
 	}
 	_ = x.out.SetReadDeadline(x.started.Add(bodyTimeout)) // a connection that knows no deadlines has none to keep
-	body, err := readAll(http.MaxBytesReader(x.w, x.r.Body, limit), x.r.ContentLength)
+	x.text = newText(&x.texts, x.r.ContentLength)
+	body, err := x.text.read(http.MaxBytesReader(x.w, x.r.Body, limit), x.r.ContentLength)
 	_ = x.out.SetReadDeadline(time.Time{})
 	var large *http.MaxBytesError
 	switch {
@@ -140,20 +141,14 @@ func tooLarge(limit int64) *openai.Failure {
 	return &openai.Failure{Status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: fmt.Sprintf("the body is larger than %d bytes", limit)}
 }
 
-// readAll reads a body of the announced length without growing.
-func readAll(from io.Reader, length int64) ([]byte, error) {
-	if length < 0 {
-		return io.ReadAll(from)
-	}
-	body := make([]byte, length)
-	_, err := io.ReadFull(from, body)
-	return body, err
-}
-
-// release gives back what the body counted for.
+// release gives back the body, and what it counted for.
 func (x *exchange) release() {
 	x.buffered.Add(-x.held)
 	x.held = 0
+	if x.text != nil {
+		x.text.Drop()
+		x.text = nil
+	}
 }
 
 // send finds out where the request may go, and sends it there. What it returns was
@@ -173,7 +168,7 @@ func (x *exchange) send(body []byte) *openai.Failure {
 		return unknownModel(request.Model)
 	}
 	x.label = request.Model
-	x.open = x.Ledger.Begin(*x.row)
+	x.open = x.Ledger.Begin(x.row)
 	defer x.Ledger.End(x.open)
 	x.walk(request, int64(len(body)))
 	return nil
@@ -208,7 +203,7 @@ func (x *exchange) walk(request *openai.Request, size int64) {
 		}
 	}
 	call := &attempt.Call{
-		Dialect: dialect{}, Path: "/chat/completions", Header: header, Body: request, BodySize: size, Stream: request.Stream,
+		Dialect: dialect{}, Path: "/chat/completions", Header: header, Body: request, Text: x.text, BodySize: size, Stream: request.Stream,
 		Model: request.Model, Started: x.started, Candidates: x.plan.Table.Order(request.Model, x.client.Name, x.started),
 		Observe: func(c *pool.Candidate, a *ledger.Attempt) { x.Metrics.Attempt(x.client.Name, x.label, c, a) },
 	}

@@ -18,6 +18,7 @@ import (
 	"regexp"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -61,6 +62,7 @@ type Handler struct {
 	Quiet bool
 
 	buffered atomic.Int64
+	texts    sync.Pool // of *text that nobody holds
 }
 
 var acceptedID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)

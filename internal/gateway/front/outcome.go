@@ -70,7 +70,7 @@ func (x *exchange) failure(r *attempt.Result) *openai.Failure {
 		return nil
 	case r.Relay:
 		return &openai.Failure{Status: r.Fault.Status, Code: string(r.Fault.Class), Message: "the provider refused the request: " + r.Timeline[len(r.Timeline)-1].Error}
-	case r.Fault != nil && r.Fault.Status == 0 && r.Fault.Class == llm.Timeout && time.Since(x.started) >= x.plan.Limits.Request:
+	case r.Overdue:
 		return &openai.Failure{Status: http.StatusGatewayTimeout, Code: "request_timeout", Message: "no backend answered within the time that a request may take"}
 	default:
 		return x.exhausted(r)

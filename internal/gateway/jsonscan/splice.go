@@ -40,14 +40,17 @@ func Splice(text []byte, edits ...Edit) Spliced {
 func (s *Spliced) Size() int64 { return s.size }
 
 // Reader returns a new reader of the whole. Close waits for a Read under way and
-// lets go of the text.
-func (s *Spliced) Reader() io.ReadCloser { return &reader{rest: s.parts} }
+// lets go of the text, of which closed, where set, is told once.
+func (s *Spliced) Reader(closed func()) io.ReadCloser {
+	return &reader{rest: s.parts, told: closed}
+}
 
 type reader struct {
 	mu     sync.Mutex
 	rest   [2*maxEdits + 1][]byte
 	at     int
 	closed bool
+	told   func()
 }
 
 func (r *reader) Read(p []byte) (int, error) {
@@ -71,6 +74,9 @@ func (r *reader) Read(p []byte) (int, error) {
 func (r *reader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.closed && r.told != nil {
+		r.told()
+	}
 	r.closed, r.rest = true, [2*maxEdits + 1][]byte{}
 	return nil
 }

@@ -14,13 +14,15 @@ type Open struct {
 	written    Status // the status its row was last stored with; of Run alone
 }
 
-// Begin notes a request as open. Only what is known of row at the start is used.
-func (l *Ledger) Begin(row Row) *Open {
-	o := &Open{row: row}
+// Begin notes a request as open. What is known of row at the start is copied.
+func (l *Ledger) Begin(row *Row) *Open {
+	o := &Open{}
+	o.row = *row
 	l.mu.Lock()
 	o.prev, o.next = l.head.prev, &l.head
 	o.prev.next, l.head.prev = o, o
 	l.mu.Unlock()
+	l.count.Add(1)
 	return o
 }
 
@@ -37,18 +39,11 @@ func (l *Ledger) End(o *Open) {
 	l.mu.Lock()
 	o.prev.next, o.next.prev = o.next, o.prev
 	l.mu.Unlock()
+	l.count.Add(-1)
 }
 
 // OpenRequests returns how many requests are open.
-func (l *Ledger) OpenRequests() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := 0
-	for o := l.head.next; o != &l.head; o = o.next {
-		n++
-	}
-	return n
-}
+func (l *Ledger) OpenRequests() int { return int(l.count.Load()) }
 
 // dueOpen returns the rows of requests that are open for long and whose status is
 // not stored yet. The list is in the order of Begin, so the walk ends early.

@@ -47,19 +47,9 @@ func arguments(r *Row) ([]any, error) {
 	}, nil
 }
 
-func insertRows(tx *sql.Tx, batch []entry) error {
-	if len(batch) == 0 {
-		return nil
-	}
-	// One statement for all rows of the commit: cheaper than one text with many rows
-	// from about four rows on, and the same below.
-	statement, err := tx.Prepare(insertRow)
-	if err != nil {
-		return fmt.Errorf("preparing rows: %w", err)
-	}
-	defer func() { _ = statement.Close() }()
+func insertRows(insert *sql.Stmt, batch []entry) error {
 	for _, e := range batch {
-		if _, err := statement.Exec(e.args...); err != nil {
+		if _, err := insert.Exec(e.args...); err != nil {
 			return fmt.Errorf("storing request %s: %w", e.id, err)
 		}
 	}

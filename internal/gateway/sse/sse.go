@@ -16,8 +16,8 @@ import (
 // ErrFrameTooLarge is returned for a frame beyond the reader's limit.
 var ErrFrameTooLarge = errors.New("an event is larger than the limit")
 
-// initialBuffer fits nearly every frame of a model's stream.
-const initialBuffer = 4 << 10
+// initialBuffer fits nearly every frame of a model's stream; idle streams keep it.
+const initialBuffer = 1 << 10
 
 // Frame is one event, or a comment. Its slices are valid until the next call.
 type Frame struct {

@@ -13,7 +13,7 @@ import (
 func spliced(t *testing.T, r *Request, native string) string {
 	t.Helper()
 	body := r.Splice(native)
-	reader := body.Reader()
+	reader := body.Reader(nil)
 	raw, err := io.ReadAll(iotest.OneByteReader(reader))
 	if err != nil {
 		t.Fatal(err)
