@@ -24,6 +24,10 @@ import (
 // portTimeout bounds the look at a port.
 const portTimeout = 2 * time.Second
 
+// startSlack is how much later than its pid file a process may have begun: clocks
+// are adjusted, and some write the file before they begin.
+const startSlack = 10 * time.Second
+
 // Sign is what was seen. Neither Alive nor Gone means that it could not be told.
 type Sign struct {
 	Alive  bool
@@ -69,7 +73,51 @@ func Process(p fleet.Process, skip func(pid int) bool) Sign {
 	if err != nil || pid <= 0 {
 		return Sign{Detail: "the pid file holds no process id"}
 	}
-	return pidSign(pid)
+	sign := pidSign(pid)
+	if sign.Alive && startedAfter(pid, string(p.PIDFile)) {
+		// Not gone for certain either: the clock may have been set.
+		return Sign{Detail: fmt.Sprintf("process %d began after the pid file was written: it may be another one", pid)}
+	}
+	return sign
+}
+
+// startedAfter reports whether the process began after the file was written, as
+// one does that got the number of a process long gone (a pid file that outlived a
+// restart of the machine). What cannot be read is no reason for doubt.
+func startedAfter(pid int, file string) bool {
+	info, err := os.Stat(file)
+	if err != nil {
+		return false
+	}
+	age, ok := processAge(pid)
+	return ok && time.Now().Add(-age).After(info.ModTime().Add(startSlack))
+}
+
+// processAge is how long the process has run (proc_pid_stat(5), starttime, in
+// hundredths of a second since the machine started).
+func processAge(pid int) (age time.Duration, ok bool) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, false
+	}
+	uptime, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		return 0, false
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	if len(fields) < 20 {
+		return 0, false
+	}
+	began, err := strconv.ParseInt(fields[19], 10, 64)
+	if err != nil {
+		return 0, false
+	}
+	seconds, _, _ := strings.Cut(string(uptime), " ")
+	up, err := strconv.ParseFloat(seconds, 64)
+	if err != nil {
+		return 0, false
+	}
+	return time.Duration(up*float64(time.Second)) - time.Duration(began)*10*time.Millisecond, true
 }
 
 // pidSign tells a process that lives from one that ended or is stopped. A

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/confload"
 	"github.com/fleetwatch/fleetwatch/internal/fleet"
@@ -43,6 +44,10 @@ func TestProcess(t *testing.T) {
 		}
 		return fleet.Process{PIDFile: confload.Path(path)}
 	}
+	stale := pidFile("e", fmt.Sprint(running.Process.Pid))
+	if written := time.Now().Add(-time.Hour); os.Chtimes(string(stale.PIDFile), written, written) != nil {
+		t.Fatal("cannot set the time of a file")
+	}
 	for name, c := range map[string]struct {
 		process     fleet.Process
 		skip        func(int) bool
@@ -52,6 +57,7 @@ func TestProcess(t *testing.T) {
 		"stopped":          {pidFile("b", fmt.Sprint(stopped.Process.Pid)), nil, false, false},
 		"ended":            {pidFile("c", fmt.Sprint(ended.Process.Pid)), nil, false, true},
 		"no pid file":      {fleet.Process{PIDFile: "/nonexistent/pid"}, nil, false, true},
+		"reused number":    {stale, nil, false, false},
 		"rubbish":          {pidFile("d", "abc"), nil, false, false},
 		"a folder":         {fleet.Process{PIDFile: confload.Path(t.TempDir())}, nil, false, false},
 		"matches":          {fleet.Process{Match: mark}, nil, true, false},
