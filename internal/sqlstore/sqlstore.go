@@ -130,7 +130,7 @@ func open(path string, full bool, connections int) (*sql.DB, error) {
 func (db *DB) verify(ctx context.Context, migrations fs.FS) error {
 	var result string
 	if err := db.write.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&result); err != nil {
-		return fmt.Errorf("checking integrity: %w; restore a backup, or move the file away to start anew", err)
+		return uncheckable(err)
 	}
 	if result != "ok" {
 		return fmt.Errorf("the file is damaged (%s); restore a backup, or move it away to start anew", result)
@@ -233,6 +233,25 @@ func IsFull(err error) bool {
 		}
 	}
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// uncheckable says what to do about a file whose integrity could not be checked.
+// Only a damaged one is to be given up.
+func uncheckable(err error) error {
+	switch {
+	case IsFull(err):
+		return fmt.Errorf("no space left on the disk: %w; free some, the file itself is not damaged", err)
+	case isDamage(err):
+		return fmt.Errorf("checking integrity: %w; restore a backup, or move the file away to start anew", err)
+	default:
+		return fmt.Errorf("checking integrity: %w", err)
+	}
+}
+
+// isDamage reports whether err says that the file is no sound database.
+func isDamage(err error) bool {
+	se, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (se.Code()&0xff == sqlite3.SQLITE_CORRUPT || se.Code()&0xff == sqlite3.SQLITE_NOTADB)
 }
 
 // IsUnique reports whether err is a breach of a UNIQUE or PRIMARY KEY constraint.
