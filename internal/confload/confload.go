@@ -26,6 +26,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"sort"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -78,11 +79,16 @@ type Report struct {
 	file     string
 	lines    map[string]int
 	problems []Problem
+	refused  map[string]bool // paths whose value could not be taken at all
 }
 
 // Errorf reports a problem of the key at path. The line is the one where the
-// key, or the nearest key above it, stands.
+// key, or the nearest key above it, stands. A value that could not be taken at all
+// has been reported already: what Validate saw there was the default.
 func (r *Report) Errorf(path, format string, args ...any) {
+	if r.refused[path] {
+		return
+	}
 	r.add(r.line(path), path, fmt.Sprintf(format, args...))
 }
 
@@ -120,12 +126,13 @@ func WithEnv(lookup func(string) (string, bool)) Option {
 }
 
 // Load reads the file at path into into, a pointer to a struct that holds the
-// defaults. The error is an [*Errors] for anything wrong inside the file, and a
-// plain error where the file cannot be read. into is unusable after an error.
+// defaults. The error is an [*Errors]: the file cannot be read, or everything that
+// is wrong inside it. After an error only those fields of into that have no problem
+// can be relied on.
 func Load(path string, into any, options ...Option) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("reading configuration: %w", err)
+		return &Errors{Problems: []Problem{{File: path, Message: fmt.Sprintf("expected a readable file: %v", err)}}}
 	}
 	return Parse(data, path, into, options...)
 }
@@ -137,14 +144,14 @@ func Parse(data []byte, path string, into any, options ...Option) error {
 	if err != nil {
 		return fmt.Errorf("finding the folder of %s: %w", path, err)
 	}
-	report := &Report{file: path, lines: map[string]int{}}
+	report := &Report{file: path, lines: map[string]int{}, refused: map[string]bool{}}
 	d := &decoder{report: report, dir: filepath.Dir(absolute), lookup: os.LookupEnv}
 	for _, o := range options {
 		o(d)
 	}
 	root, problem := document(data)
 	if problem != "" {
-		report.add(0, "", problem)
+		report.add(syntax(problem))
 		return report.err()
 	}
 	value := reflect.ValueOf(into).Elem()
@@ -169,12 +176,47 @@ func document(data []byte) (*yaml.Node, string) {
 		return nil, strings.TrimPrefix(err.Error(), "yaml: ")
 	}
 	if err := dec.Decode(&second); !errors.Is(err, io.EOF) {
-		return nil, "expected one YAML document, found more"
+		return nil, "one YAML document, found more"
 	}
 	if len(first.Content) == 0 {
 		return nil, ""
 	}
 	return first.Content[0], ""
+}
+
+// syntax makes a problem of the YAML parser's own words, which may begin with the
+// line: "line 2: found character that cannot start any token".
+func syntax(text string) (line int, path, message string) {
+	if rest, found := strings.CutPrefix(text, "line "); found {
+		number, what, _ := strings.Cut(rest, ": ")
+		if n, err := strconv.Atoi(number); err == nil {
+			line, text = n, what
+		}
+	}
+	if strings.Contains(text, "cannot start any token") {
+		text += " (indent with spaces, not tabs; quote what begins with @, ` or %)"
+	}
+	return line, "", "not YAML that can be read: " + text
+}
+
+// Join makes one error of what several files have wrong: an [*Errors] where each
+// is one, nil where all are nil.
+func Join(errs ...error) error {
+	all := &Errors{}
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		problems, ok := errors.AsType[*Errors](err)
+		if !ok {
+			return errors.Join(errs...)
+		}
+		all.Problems = append(all.Problems, problems.Problems...)
+	}
+	if len(all.Problems) == 0 {
+		return nil
+	}
+	return all
 }
 
 // rebase walks value and calls Rebase on everything that has it, so that

@@ -38,7 +38,7 @@ type config struct {
 
 func (c *config) Validate(r *confload.Report) {
 	for i, rec := range c.Receivers {
-		if rec.Name == "bad" {
+		if rec.Name == "bad" || rec.Name == "" {
 			r.Errorf("receivers["+string(rune('0'+i))+"].name", "expected a good name, got %q", rec.Name)
 		}
 	}
@@ -135,7 +135,8 @@ zzz: 1
 
 func TestBadDocuments(t *testing.T) {
 	for text, want := range map[string]string{
-		"a: b: c":                "mapping values",
+		"a: b: c":                "not YAML that can be read: mapping values",
+		"server:\n\tlisten: x\n": ":2: not YAML that can be read: found character that cannot start any token (indent with spaces",
 		"server: {}\n---\nx: 1":  "one YAML document",
 		"- a":                    "expected a mapping",
 		"server: &a {listen: *a": "did not find",
@@ -146,6 +147,40 @@ func TestBadDocuments(t *testing.T) {
 		if _, err := load(t, text, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
+	}
+}
+
+func TestUnreadableFile(t *testing.T) {
+	var c config
+	err := confload.Load(t.TempDir(), &c)
+	if problems, ok := errors.AsType[*confload.Errors](err); !ok || !strings.Contains(problems.Problems[0].Message, "expected a readable file") {
+		t.Errorf("a folder: %v", err)
+	}
+}
+
+func TestARefusedValueIsOneProblem(t *testing.T) {
+	// Without the first problem, Validate would find the default wanting too.
+	_, err := load(t, "receivers:\n  - {name: [bad]}\n", nil)
+	if err == nil || strings.Count(err.Error(), "\n") != 0 {
+		t.Errorf("problems: %v", err)
+	}
+	_, err = load(t, "receivers:\n  - {name: bad}\n  - {name: [x]}\n", nil)
+	if err == nil || strings.Count(err.Error(), "\n") != 1 {
+		t.Errorf("problems: %v", err)
+	}
+}
+
+func TestJoin(t *testing.T) {
+	first, second := &confload.Errors{Problems: []confload.Problem{{File: "a", Message: "x"}}}, &confload.Errors{Problems: []confload.Problem{{File: "b", Message: "y"}}}
+	joined, ok := errors.AsType[*confload.Errors](confload.Join(first, nil, second))
+	if !ok || len(joined.Problems) != 2 {
+		t.Errorf("joined: %v", joined)
+	}
+	if err := confload.Join(nil, nil); err != nil {
+		t.Errorf("nothing wrong: %v", err)
+	}
+	if err := confload.Join(first, os.ErrPermission); !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "a: x") {
+		t.Errorf("with another error: %v", err)
 	}
 }
 
@@ -185,12 +220,12 @@ func TestSecretFile(t *testing.T) {
 }
 
 func TestMaskedShowsNoSecret(t *testing.T) {
-	c := config{Server: server{Token: "hidden", Keys: []redact.Secret{"hidden"}, MaxBody: 64 << 10, Timeout: time.Minute}}
+	c := config{Server: server{Token: "hidden", Keys: []redact.Secret{"hidden"}, MaxBody: 64 << 10, Timeout: time.Minute, Listen: "http://user:hidden@host:1/path?a=b@c"}}
 	out, err := confload.Masked(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := string(out); strings.Contains(s, "hidden") || !strings.Contains(s, "max_body: 64KiB") || !strings.Contains(s, "timeout: 1m0s") {
+	if s := string(out); strings.Contains(s, "hidden") || !strings.Contains(s, "max_body: 64KiB") || !strings.Contains(s, "timeout: 1m0s") || !strings.Contains(s, "http://<secret>@host:1/path?a=b@c") {
 		t.Errorf("masked:\n%s", s)
 	}
 }

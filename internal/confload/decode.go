@@ -35,6 +35,7 @@ type decoder struct {
 }
 
 func (d *decoder) fail(n *yaml.Node, path, format string, args ...any) {
+	d.report.refused[path] = true
 	d.report.add(n.Line, path, fmt.Sprintf(format, args...))
 }
 

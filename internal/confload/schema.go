@@ -5,6 +5,7 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -13,13 +14,31 @@ import (
 
 // Masked returns the configuration as YAML with every secret masked.
 func Masked(config any) ([]byte, error) {
+	var root yaml.Node
+	if err := root.Encode(config); err != nil {
+		return nil, fmt.Errorf("printing configuration: %w", err)
+	}
+	maskURLs(&root)
 	var b bytes.Buffer
 	enc := yaml.NewEncoder(&b)
 	enc.SetIndent(2)
-	if err := enc.Encode(config); err != nil {
+	if err := enc.Encode(&root); err != nil {
 		return nil, fmt.Errorf("printing configuration: %w", err)
 	}
 	return b.Bytes(), nil
+}
+
+// userInfo is what may stand in front of the host in a URL: a password.
+var userInfo = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@`)
+
+// maskURLs hides who logs in, and how, in every URL.
+func maskURLs(n *yaml.Node) {
+	if n.Kind == yaml.ScalarNode {
+		n.Value = userInfo.ReplaceAllString(n.Value, "${1}<secret>@")
+	}
+	for _, child := range n.Content {
+		maskURLs(child)
+	}
 }
 
 // Keys returns the path of every leaf key of a configuration type, sorted:

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -61,6 +60,9 @@ func (c *Config) Validate(r *confload.Report) {
 	if err := httpserve.CheckExposure(c.Server.Listen, "server.token", c.Server.Token); err != nil {
 		r.Errorf("server.listen", "%v", err)
 	}
+	if c.Roster == "" {
+		r.Errorf("roster", "expected the path of fleet.yaml")
+	}
 	for path, text := range map[string]string{"heartbeat.url": c.Heartbeat.URL, "gateway.url": c.Gateway.URL} {
 		if u, err := url.Parse(text); text != "" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https")) {
 			r.Errorf(path, "expected a URL like http://127.0.0.1:9095, got %q", text)
@@ -85,15 +87,13 @@ func load(path, host string) (settings, error) {
 	if err := applyPort(&config); err != nil {
 		return settings{}, err
 	}
-	if err := confload.Load(path, &config); err != nil {
-		return settings{}, err
-	}
+	err := confload.Load(path, &config)
 	if host != "" {
 		config.Host = host
 	}
-	roster, err := fleet.Load(string(config.Roster))
-	if err != nil {
-		return settings{}, fmt.Errorf("the roster of %s: %w", filepath.Base(path), err)
+	roster, rosterErr := fleet.LoadNamed(config.Roster)
+	if err := confload.Join(err, rosterErr); err != nil {
+		return settings{}, err
 	}
 	return settings{config, roster}, nil
 }

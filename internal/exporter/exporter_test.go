@@ -314,6 +314,13 @@ func TestCommands(t *testing.T) {
 			t.Errorf("a bad configuration: code %d, want %q in:\n%s", code, want, out)
 		}
 	}
+	write(t, s.config, "roster: gone.yaml\nmin_interval: 0\n")
+	code, out = run("serve")
+	for _, want := range []string{":2: min_interval", "gone.yaml: expected a readable file"} {
+		if code != 2 || !strings.Contains(out, want) {
+			t.Errorf("no roster: code %d, want %q in:\n%s", code, want, out)
+		}
+	}
 }
 
 func TestPageShowsWhy(t *testing.T) {

@@ -8,6 +8,7 @@ package fleet
 
 import (
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -159,14 +160,23 @@ func (r *Roster) Agent(id string) (Agent, bool) {
 	return r.Agents[i], true
 }
 
-// Load reads and checks the roster at path. Its error is a [*confload.Errors]
-// where the file could be read.
+// Load reads and checks the roster at path. Its error is a [*confload.Errors].
 func Load(path string, options ...confload.Option) (*Roster, error) {
 	f := DefaultFile()
 	if err := confload.Load(path, &f, options...); err != nil {
 		return nil, err
 	}
 	return f.roster()
+}
+
+// LoadNamed is Load for the roster that a configuration names. Where that could not
+// be read, the path is still relative and nobody knows to what: then there is
+// neither a roster nor an error.
+func LoadNamed(path confload.Path, options ...confload.Option) (*Roster, error) {
+	if !filepath.IsAbs(string(path)) {
+		return nil, nil //nolint:nilnil // the configuration's own error says why
+	}
+	return Load(string(path), options...)
 }
 
 func parseCron(expression string, location *time.Location) (cron.Schedule, error) {

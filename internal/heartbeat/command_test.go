@@ -15,7 +15,7 @@ import (
 func TestAllProblemsOfAConfiguration(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "heartbeat.yaml")
-	writeFile(t, filepath.Join(dir, "fleet.yaml"), testRoster)
+	writeFile(t, filepath.Join(dir, "fleet.yaml"), testRoster+"timezon: UTC\n")
 	writeFile(t, file, `
 server: {listen: "0.0.0.0:9095"}
 rooster: x
@@ -41,7 +41,7 @@ jobs:
 		}
 	}
 	for _, want := range []string{
-		"rooster", "catch_up.window", "server.listen", "schedule.spread", "schedule.overlap", "catch_up.policy", "catch_up.cap", "checks[0].notify[0]", "checks[1].name", "checks[1].key", "notify.two", "notify.bad.url", "jobs[0]", "jobs[0].driver",
+		"rooster", "catch_up.window", "server.listen", "schedule.spread", "schedule.overlap", "catch_up.policy", "catch_up.cap", "checks[0].notify[0]", "checks[1].name", "checks[1].key", "notify.two", "notify.bad.url", "jobs[0]", "jobs[0].driver", "timezon",
 	} {
 		if !paths[want] {
 			t.Errorf("%s is not reported:\n%v", want, err)

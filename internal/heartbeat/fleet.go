@@ -1,7 +1,6 @@
 package heartbeat
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -25,7 +24,7 @@ type plan struct {
 }
 
 // Load reads and checks heartbeat.yaml and the roster it names. Its error holds
-// every problem of the file that is wrong.
+// every problem of both files.
 func Load(path string) (Config, *fleet.Roster, error) {
 	p, err := load(path)
 	if err != nil {
@@ -36,17 +35,11 @@ func Load(path string) (Config, *fleet.Roster, error) {
 
 func load(path string) (*plan, error) {
 	p := &plan{config: DefaultConfig(), byID: map[string]job.Job{}, keys: map[string]string{}}
-	if err := confload.Load(path, &p.config); err != nil {
-		return nil, err
-	}
+	err := confload.Load(path, &p.config)
 	p.stamp = stampOf(string(p.config.Roster))
-	roster, err := fleet.Load(string(p.config.Roster))
-	var problems *confload.Errors
-	switch {
-	case errors.As(err, &problems):
+	roster, rosterErr := fleet.LoadNamed(p.config.Roster)
+	if err := confload.Join(err, rosterErr); err != nil {
 		return nil, err
-	case err != nil:
-		return nil, problemOf(path, "roster", err.Error())
 	}
 	p.roster = roster
 	if err := p.build(path); err != nil {
