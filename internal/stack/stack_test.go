@@ -332,7 +332,7 @@ func TestWrappersQuote(t *testing.T) {
 func TestWatchdogProvesNothingOnceAlertsExpire(t *testing.T) {
 	for name, p := range map[string]Pace{"normal": NormalPace(), "sandbox": SandboxPace(), "fast": FastPace()} {
 		evaluation, resend := or(p.Evaluation, p.scale(15*time.Second)), or(p.Resend, time.Minute)
-		gap := (resend/evaluation + 1) * evaluation // sent again at the first evaluation past the delay
+		gap := resend.Truncate(evaluation) + evaluation // sent again at the first evaluation past the delay
 		if expiry := 4 * max(evaluation, resend); gap+p.watchdogMaxAge() >= expiry {
 			t.Errorf("%s: Watchdog may be heard %s after an alert and counts for %s; the alert expires after %s", name, gap, p.watchdogMaxAge(), expiry)
 		}
