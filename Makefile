@@ -8,12 +8,12 @@ export GOTOOLCHAIN ?= local
 STACK = .bin/stackctl
 REPORT = $(GO) run ./internal/stack/testreport
 # The packages whose guarantees rest on concurrency; -race needs a C compiler.
-RACE = ./internal/lifecycle/... ./internal/httpserve/... ./internal/sqlstore/... ./internal/exporter/... ./internal/heartbeat/... ./internal/alertbridge/... ./internal/webui/... ./internal/sandbox/feishu/... ./internal/stack/...
+RACE = ./internal/lifecycle/... ./internal/httpserve/... ./internal/sqlstore/... ./internal/exporter/... ./internal/heartbeat/... ./internal/alertbridge/... ./internal/gateway/... ./internal/webui/... ./internal/sandbox/feishu/... ./internal/stack/...
 
-.PHONY: help up down status demo test lint e2e bench soak fuzz tools build fmt deps stackctl clean
+.PHONY: help up down status demo test lint e2e e2e-compose bench soak fuzz tools build fmt deps stackctl clean
 
 help: ## this list
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 stackctl:
 	@CGO_ENABLED=0 $(GO) build -o $(STACK) ./internal/stack/stackctl
@@ -51,7 +51,11 @@ lint: ## go vet, formatting, golangci-lint
 
 e2e: tools build ## from cause to card through the real parts; writes docs/e2e-report.md
 	@$(GO) test -tags e2e -count=1 -timeout 30m -v ./internal/stack/e2e
-	@ALERTBRIDGE_CRASH_ROUNDS=20 HEARTBEAT_CRASH_ROUNDS=20 $(GO) test -count=1 -timeout 20m -run "Crash|Kill" -v ./internal/alertbridge/... ./internal/heartbeat/... | grep -vE '^(=== |\?|testing: warning|PASS$$)|no tests to run'
+	@ALERTBRIDGE_CRASH_ROUNDS=20 HEARTBEAT_CRASH_ROUNDS=20 GATEWAY_CRASH_ROUNDS=20 $(GO) test -count=1 -timeout 20m -run "Crash|Kill" -v ./internal/alertbridge/... ./internal/heartbeat/... ./internal/gateway/... | grep -vE '^(=== |\?|testing: warning|PASS$$)|no tests to run'
+
+e2e-compose: ## the same in containers: real engine, real compose.yaml, a clean clone
+	@.ci/compose-images deps
+	@$(GO) test -tags e2e_compose -count=1 -timeout 40m -v -run TestContainers ./internal/compose
 
 bench: ## every figure, with pass or miss; writes docs/benchmarks.md
 	@$(GO) run ./internal/stack/benchreport
@@ -60,7 +64,7 @@ fuzz: ## 20 s per fuzz target (FUZZTIME=5m for more)
 	@.ci/fuzz
 
 soak: tools build ## the long kill -9 and fuzz runs
-	@ALERTBRIDGE_CRASH_ROUNDS=200 HEARTBEAT_CRASH_ROUNDS=200 $(GO) test -count=1 -timeout 3h -run "Crash|Kill" -v ./internal/alertbridge/... ./internal/heartbeat/...
+	@ALERTBRIDGE_CRASH_ROUNDS=200 HEARTBEAT_CRASH_ROUNDS=200 GATEWAY_CRASH_ROUNDS=50 $(GO) test -count=1 -timeout 3h -run "Crash|Kill" -v ./internal/alertbridge/... ./internal/heartbeat/... ./internal/gateway/...
 	@FUZZTIME=5m .ci/fuzz
 
 fmt: ## format the source
