@@ -16,6 +16,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/confload"
 	"github.com/fleetwatch/fleetwatch/internal/exporter"
 	"github.com/fleetwatch/fleetwatch/internal/fleet"
+	"github.com/fleetwatch/fleetwatch/internal/gateway"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat"
 	"github.com/fleetwatch/fleetwatch/internal/testtool"
 )
@@ -53,6 +54,7 @@ func files() map[string]any {
 	return map[string]any{
 		"exporter.yaml": exporter.DefaultConfig(), "heartbeat.yaml": heartbeat.DefaultConfig(),
 		"alertbridge.yaml": *alertbridge.DefaultConfig(), "fleet.yaml": fleet.DefaultFile(),
+		"gateway.yaml": *gateway.DefaultConfig(),
 	}
 }
 
@@ -210,7 +212,7 @@ func TestFlagsAndVariablesAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := 0
-	for _, pattern := range []string{"internal/program/*.go", "internal/exporter/*.go", "internal/alertbridge/*.go", "internal/heartbeat/*.go"} {
+	for _, pattern := range []string{"internal/program/*.go", "internal/exporter/*.go", "internal/alertbridge/*.go", "internal/heartbeat/*.go", "internal/gateway/*.go"} {
 		sources, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil || len(sources) == 0 {
 			t.Fatalf("%s: %v", pattern, err)

@@ -91,7 +91,6 @@ type load struct {
 	mu        sync.Mutex
 	completed map[string]string // request id -> ledger id, of answers seen to their last byte
 	open      map[string]bool   // request ids sent and not seen to their end
-	n         int
 }
 
 // one sends one request, and notes whether its last byte came.

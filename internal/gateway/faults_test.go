@@ -224,7 +224,7 @@ func (c cell) checkMetrics(t *testing.T, g *running, want string) {
 	series := map[string]string{
 		fmt.Sprintf(`gateway_requests_total{model=%q,outcome=%q,pool=%q}`, model, outcome, pool): "1",
 		fmt.Sprintf(`gateway_client_requests_total{client="coo",outcome=%q}`, outcome):           "1",
-		fmt.Sprintf(`gateway_client_response_seconds_count{client="coo"}`):                       "1",
+		`gateway_client_response_seconds_count{client="coo"}`:                                    "1",
 		fmt.Sprintf(`gateway_pools_exhausted_total{model=%q}`, model):                            "0",
 	}
 	if c.class != "" {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -56,7 +57,7 @@ func (t *try) run(ctx context.Context) (ends bool) {
 	}
 	t.timer = time.AfterFunc(limit, func() { t.cancel(cause) })
 	t.total = time.AfterFunc(t.limits.Request-time.Since(t.call.Started), func() { t.cancel(errRequest) })
-	response, err := t.send()
+	response, err := t.send() //nolint:bodyclose // failed and keep close it
 	if err != nil {
 		return t.failed(t.broken(err), nil)
 	}
@@ -80,12 +81,8 @@ func (t *try) send() (*http.Response, error) {
 		return body.Reader(text.Drop)
 	}
 	header := make(http.Header, len(t.call.Header)+len(c.Headers)+3)
-	for k, v := range t.call.Header {
-		header[k] = v
-	}
-	for k, v := range c.Headers {
-		header[k] = v
-	}
+	maps.Copy(header, t.call.Header)
+	maps.Copy(header, c.Headers)
 	header["Authorization"] = []string{"Bearer " + c.Key.Reveal()}
 	header["Content-Type"] = []string{"application/json"}
 	header["Accept-Encoding"] = []string{"identity"}

@@ -53,8 +53,8 @@ type exchange struct {
 }
 
 // refuse answers an error in the dialect's form.
-func (x *exchange) refuse(status int, code, param, message string) {
-	x.answer(status, openai.Failure{Status: status, Code: code, Param: param, Message: message}.Body(x.requestID))
+func (x *exchange) refuse(status int, code, message string) {
+	x.answer(status, openai.Failure{Status: status, Code: code, Message: message}.Body(x.requestID))
 }
 
 func (x *exchange) answer(status int, body []byte) {
@@ -75,13 +75,13 @@ func (x *exchange) begin(status int) {
 func (x *exchange) known() bool {
 	if ok, wait := x.Limiter.Allow(x.clientIP(), x.route, x.started); !ok {
 		x.w.Header().Set("Retry-After", retryAfter(wait))
-		x.refuse(http.StatusTooManyRequests, "rate_limited", "", "too many requests from this address")
+		x.refuse(http.StatusTooManyRequests, "rate_limited", "too many requests from this address")
 		x.Metrics.RateLimited(meter.ServiceData, x.route)
 		return false
 	}
 	if x.client = x.plan.Clients.Find(x.r.Header, x.started); x.client == nil {
 		x.w.Header().Set("WWW-Authenticate", `Bearer realm="fleetwatch"`)
-		x.refuse(http.StatusUnauthorized, "invalid_api_key", "", "the client key is missing, unknown or expired: send Authorization: Bearer KEY")
+		x.refuse(http.StatusUnauthorized, "invalid_api_key", "the client key is missing, unknown or expired: send Authorization: Bearer KEY")
 		return false
 	}
 	return true
@@ -157,8 +157,7 @@ func (x *exchange) send(body []byte) *openai.Failure {
 	request, err := openai.Scan(body)
 	if err != nil {
 		f := &openai.Failure{Status: http.StatusBadRequest, Code: "invalid_request", Message: err.Error()}
-		var re *openai.RequestError
-		if errors.As(err, &re) {
+		if re, ok := errors.AsType[*openai.RequestError](err); ok {
 			f.Param = re.Param
 		}
 		return f

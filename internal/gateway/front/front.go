@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -101,9 +102,9 @@ func (x *exchange) serve() {
 		x.status = http.StatusOK
 		x.Health.ServeHTTP(statusWriter{x.w, x}, x.r)
 	case strings.HasPrefix(path, "/api/admin"):
-		x.refuse(http.StatusNotFound, "not_found", "", "the admin API is on the operations listener, "+x.plan.Operations)
+		x.refuse(http.StatusNotFound, "not_found", "the admin API is on the operations listener, "+x.plan.Operations)
 	default:
-		x.refuse(http.StatusNotFound, "not_found", "", "there is nothing at this path; the gateway serves /v1/chat/completions and /v1/models")
+		x.refuse(http.StatusNotFound, "not_found", "there is nothing at this path; the gateway serves /v1/chat/completions and /v1/models")
 	}
 }
 
@@ -112,7 +113,7 @@ func (x *exchange) is(method string) bool {
 		return true
 	}
 	x.w.Header().Set("Allow", method)
-	x.refuse(http.StatusMethodNotAllowed, "method_not_allowed", "", "this path answers "+method+" only")
+	x.refuse(http.StatusMethodNotAllowed, "method_not_allowed", "this path answers "+method+" only")
 	return false
 }
 
@@ -141,7 +142,7 @@ func (x *exchange) recovered() {
 	if x.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
-	x.refuse(http.StatusInternalServerError, "internal", "", "an internal error; the log has the details under this request id")
+	x.refuse(http.StatusInternalServerError, "internal", "an internal error; the log has the details under this request id")
 }
 
 // finished counts and logs the request.
@@ -186,8 +187,8 @@ func (x *exchange) clientIP() string {
 		return host
 	}
 	hops := strings.Split(strings.Join(x.r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0; i-- {
-		hop := strings.TrimSpace(hops[i])
+	for _, hop := range slices.Backward(hops) {
+		hop = strings.TrimSpace(hop)
 		if _, err := netip.ParseAddr(hop); err != nil {
 			break
 		}

@@ -222,14 +222,15 @@ func (l *Ledger) commit(batch []entry) {
 		return
 	}
 	started := time.Now()
-	err := l.db.Write(context.Background(), func(tx *sql.Tx) error {
-		if err := insertRows(tx.Stmt(l.insert), batch); err != nil {
+	ctx := context.Background() // several requests wait for it, no one of them may end it
+	err := l.db.Write(ctx, func(tx *sql.Tx) error {
+		if err := insertRows(ctx, tx.StmtContext(ctx, l.insert), batch); err != nil {
 			return err
 		}
-		if err := upsertOpen(tx, open); err != nil {
+		if err := upsertOpen(ctx, tx, open); err != nil {
 			return err
 		}
-		return upsertStates(tx, states, started)
+		return upsertStates(ctx, tx, states, started)
 	})
 	l.options.Observe(time.Since(started), len(batch), err)
 	for _, e := range batch {

@@ -47,31 +47,31 @@ func arguments(r *Row) ([]any, error) {
 	}, nil
 }
 
-func insertRows(insert *sql.Stmt, batch []entry) error {
+func insertRows(ctx context.Context, insert *sql.Stmt, batch []entry) error {
 	for _, e := range batch {
-		if _, err := insert.Exec(e.args...); err != nil {
+		if _, err := insert.ExecContext(ctx, e.args...); err != nil {
 			return fmt.Errorf("storing request %s: %w", e.id, err)
 		}
 	}
 	return nil
 }
 
-func upsertOpen(tx *sql.Tx, rows []*Row) error {
+func upsertOpen(ctx context.Context, tx *sql.Tx, rows []*Row) error {
 	for _, row := range rows {
 		args, err := arguments(row)
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(upsertOpenRow, args...); err != nil {
+		if _, err := tx.ExecContext(ctx, upsertOpenRow, args...); err != nil {
 			return fmt.Errorf("storing open request %s: %w", row.ID, err)
 		}
 	}
 	return nil
 }
 
-func upsertStates(tx *sql.Tx, states map[string][]byte, now time.Time) error {
+func upsertStates(ctx context.Context, tx *sql.Tx, states map[string][]byte, now time.Time) error {
 	for name, state := range states {
-		if _, err := tx.Exec(upsertState, name, string(state), now.UnixMilli()); err != nil {
+		if _, err := tx.ExecContext(ctx, upsertState, name, string(state), now.UnixMilli()); err != nil {
 			return fmt.Errorf("storing the state of backend %s: %w", name, err)
 		}
 	}
@@ -141,7 +141,7 @@ func (l *Ledger) List(ctx context.Context, f Filter) ([]Row, error) {
 	add(f.FailedOver, "timeline IS NOT NULL AND attempts > 1")
 	add(!f.Since.IsZero(), "id >= ?", f.Since.UnixMilli()<<counterBits)
 	add(f.Before != 0, "id < ?", int64(f.Before))
-	query := `SELECT ` + columns + ` FROM requests WHERE ` + strings.Join(where, " AND ") + ` ORDER BY id DESC LIMIT ?` //nolint:gosec // conditions are the constants above
+	query := `SELECT ` + columns + ` FROM requests WHERE ` + strings.Join(where, " AND ") + ` ORDER BY id DESC LIMIT ?`
 	return l.query(ctx, query, append(args, f.Limit)...)
 }
 

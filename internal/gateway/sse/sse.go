@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 )
 
 // ErrFrameTooLarge is returned for a frame beyond the reader's limit.
@@ -164,7 +165,7 @@ func (r *Reader) parse(raw []byte) Frame {
 // join appends a data line; the usual single line is not copied.
 func (r *Reader) join(data, line []byte) []byte {
 	if data == nil {
-		return line[:len(line):len(line)]
+		return slices.Clip(line)
 	}
 	r.joined = append(append(append(r.joined[:0], data...), '\n'), line...)
 	return r.joined

@@ -163,6 +163,7 @@ func (a *answer) plain() {
 		return
 	case EarlyError, ErrorFrame:
 		body = map[string]any{"error": map[string]any{"message": "The server had an error", "type": "server_error", "code": nil}}
+	default:
 	}
 	a.json(a.w, http.StatusOK, body)
 }
@@ -208,6 +209,7 @@ func (a *answer) stream() {
 			a.flush()
 		}
 		return
+	default:
 	}
 	broken := a.fault.Kind == ErrorFrame || a.fault.Kind == Cut || a.fault.Kind == NoEnd || a.fault.Kind == Stall
 	for i := range a.options.Words {
@@ -236,6 +238,7 @@ func (a *answer) breakOff() {
 		panic(http.ErrAbortHandler)
 	case Stall:
 		a.hang()
+	default: // NoEnd just ends
 	}
 }
 

@@ -7,8 +7,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/fleetwatch/fleetwatch/internal/webui"
 	"github.com/gorilla/mux"
+
+	"github.com/fleetwatch/fleetwatch/internal/webui"
 )
 
 //go:embed pages

@@ -77,8 +77,8 @@ const maxMessage = 500
 // Fault reads an answer whose status is not 200.
 func Fault(status int, body []byte) *llm.Fault {
 	f := &llm.Fault{Status: status}
-	kind := ""
-	f.Message, kind, f.Code = errorOf(body)
+	message, kind, code := errorOf(body)
+	f.Message, f.Code = message, code
 	if f.Message == "" {
 		f.Message = "no message in the dialect's form"
 	}
