@@ -46,6 +46,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"-h"}, "agent-task", false},
 		{[]string{"dance"}, `no subcommand "dance"`, true},
 		{[]string{"feishu", "-h"}, "Example:", false},
+		{[]string{"provider", "-h"}, "Example:", false},
+		{[]string{"provider"}, "flag -backend is needed", true},
 		{[]string{"agents", "-h"}, "-ping-key-file", false},
 		{[]string{"agent", "-h"}, "Example:", false},
 		{[]string{"agent-task", "-h"}, "hangs while it is stalled", false},

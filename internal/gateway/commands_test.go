@@ -1,0 +1,86 @@
+package gateway_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fleetwatch/fleetwatch/internal/gateway"
+	"github.com/fleetwatch/fleetwatch/internal/program"
+)
+
+func run(t *testing.T, args ...string) (code int, out string) {
+	t.Helper()
+	var b bytes.Buffer
+	code = program.Main(t.Context(), gateway.Program(), args, nil, &b, &b)
+	return code, b.String()
+}
+
+func TestCheckConfig(t *testing.T) {
+	config := writeConfig(t, settings{providers: "http://127.0.0.1:1", backend: "tpm_limit: 5", clients: "    - {name: b, key: another-client-key, daily_budget: 3}\n", extra: "capture: {level: all}"})
+	code, out := run(t, "check-config", "-config", config)
+	if code != 0 {
+		t.Fatal(out)
+	}
+	for _, want := range []string{"not available in this version", "routing.queue", "clients.declared[1].daily_budget", "backends[0].tpm_limit", "capture", "backup"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("does not say %q:\n%s", want, out)
+		}
+	}
+	for _, secret := range []string{clientKey, keyOf, adminKey, readKey, strings.Repeat("ab", 32)} {
+		if strings.Contains(out, secret) {
+			t.Errorf("shows the secret %q", secret)
+		}
+	}
+	g := start(t, config)
+	for _, want := range []string{"clients.declared[1].daily_budget", "backends[0].tpm_limit", `"key":"capture"`} {
+		if !strings.Contains(g.logs.String(), want) {
+			t.Errorf("the start does not warn of %s", want)
+		}
+	}
+	if strings.Contains(g.logs.String(), `"key":"backup"`) {
+		t.Error("the start warns of what nobody has set")
+	}
+}
+
+func TestBadConfigurations(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gateway.yaml")
+	text := `
+server: {listen: "0.0.0.0:9190", max_body: 1, shutdown_grace: 20m, trusted_proxies: [nonsense]}
+admin: {listen: "0.0.0.0:9191"}
+store: {encryption_keys: [short]}
+clients: {auth: open, declared: [{name: "a b", key: short}, {name: x, key: same-key-value}, {name: x, key: same-key-value, expires: soon}]}
+routing: {pools: [primary, primary], strategy: random, affinity: x, max_attempts: 0, idle_timeout: 0, emergency_rpm_fraction: 2}
+ledger: {on_error: maybe}
+cooldown: {base: 1m, max: 30s, jitter: 3, failures_before_error: 0}
+retention: {requests: 1h}
+currency: ""
+timezone: Mars
+backends:
+  - {name: b, pool: third, api: [grpc], base_url: "ftp://x", headers: {Authorization: x}, weight: -1}
+  - {name: b, base_url: "http://user@x/v1", api_key: k, models: {m: {price_per_mtok: {input: -1}}}}
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out := run(t, "check-config", "-config", path)
+	if code != 2 {
+		t.Fatalf("code %d", code)
+	}
+	for _, want := range []string{
+		"server.max_body", "server.shutdown_grace", "server.trusted_proxies[0]", "needs a token: set admin.token", "store.encryption_keys[0]", "clients.auth: open is for this machine only",
+		"clients.declared[0].name", "clients.declared[0].key", "another client is named", "another client has the same key", "clients.declared[2].expires", "routing.pools[1]", "routing.strategy",
+		"routing.affinity", "routing.max_attempts", "routing.idle_timeout", "routing.emergency_rpm_fraction", "ledger.on_error", "cooldown.max", "cooldown.jitter", "cooldown.failures_before_error",
+		"retention.requests", "currency", "timezone", "backends[0].pool", "backends[0].api[0]", "backends[0].base_url", "backends[0].api_key", "backends[0].headers.Authorization", "backends[0].models",
+		"another backend is named", "backends[1].base_url", "backends[1].models.m.price_per_mtok",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("does not say %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(out)
+	}
+}
