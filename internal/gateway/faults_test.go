@@ -136,7 +136,7 @@ func TestFaults(t *testing.T) {
 func (c cell) play(t *testing.T, stream bool, want string) {
 	p := newProviders(t, provider.Options{})
 	g := start(t, writeConfig(t, settings{
-		providers: p.url, routing: "first_byte_timeout: 400ms, idle_timeout: 400ms", backend: "timeout: 400ms", cooldown: "base: 30s, jitter: 0",
+		providers: p.url, routing: "first_byte_timeout: 1s, idle_timeout: 1s", backend: "timeout: 1s", cooldown: "base: 30s, jitter: 0",
 	}))
 	if c.fault.Kind != "" {
 		c.fault.Backend, c.fault.Times = "primary-1", 1

@@ -46,13 +46,14 @@ func expect(t *testing.T, s *State, at time.Duration, status Status, left time.D
 func TestCooldownsDoubleUntilASuccess(t *testing.T) {
 	s := newTest(t)
 	at := time.Duration(0)
-	for _, want := range []time.Duration{30, 60, 120, 240, 480, 600, 600} {
+	for _, seconds := range []int{30, 60, 120, 240, 480, 600, 600} {
+		want := time.Duration(seconds) * time.Second
 		fail(t, s, at, llm.Fault{Class: llm.RateLimit})
-		expect(t, s, at, Cooling, want*time.Second)
-		if _, skip, wait := s.Acquire("m", 0, start.Add(at)); skip != SkipCooling || wait != want*time.Second {
+		expect(t, s, at, Cooling, want)
+		if _, skip, wait := s.Acquire("m", 0, start.Add(at)); skip != SkipCooling || wait != want {
 			t.Fatalf("skip %q for %s", skip, wait)
 		}
-		at += want*time.Second + time.Hour // its passing clears nothing
+		at += want + time.Hour // its passing clears nothing
 		expect(t, s, at, HalfOpen, 0)
 	}
 	p := acquire(t, s, at)
@@ -174,10 +175,8 @@ func TestKeptOverARestart(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newTest(t)
-			for _, f := range append(c.faults[:len(c.faults):len(c.faults)], llm.Fault{}) {
-				if f.Class != "" {
-					fail(t, s, 0, f)
-				}
+			for _, f := range c.faults {
+				fail(t, s, 0, f)
 			}
 			raw, err := json.Marshal(s.Keep())
 			if err != nil {

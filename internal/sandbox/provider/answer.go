@@ -123,6 +123,8 @@ func (a *answer) flush() {
 func (a *answer) bomb() {
 	a.w.Header().Set("Content-Type", "application/json")
 	a.w.Header().Set("Content-Encoding", "gzip")
+	a.w.WriteHeader(http.StatusOK)
+	a.flush()
 	packed := gzip.NewWriter(a.w)
 	zeros := make([]byte, 1<<16)
 	for range bombSize / len(zeros) {
