@@ -36,6 +36,7 @@ func benchmarks() []benchmark {
 	return []benchmark{
 		{"BenchmarkWebhookAccept", "./internal/alertbridge", "20000x"},
 		{"BenchmarkScheduleDelay", "./internal/heartbeat", "1x"},
+		{"BenchmarkGateway", "./internal/gateway", "1x"},
 	}
 }
 
@@ -46,6 +47,15 @@ func targets() []target {
 		{"BenchmarkScheduleDelay", "max-ms", "heartbeat: lateness of 10,000 jobs at 1-10 min, max in ms", 1000, false},
 		{"BenchmarkScheduleDelay", "missed", "heartbeat: slots missed", 0, false},
 		{"BenchmarkScheduleDelay", "twice", "heartbeat: slots started twice", 0, false},
+		{"BenchmarkGateway", "cpu-1k-x", "gateway: CPU per request, 1 KB chat, c=16, times ReverseProxy (aim 1.5)", 1.8, false},
+		{"BenchmarkGateway", "cpu-32k-x", "gateway: CPU per request, 32 KB prompt, times ReverseProxy (aim 1.3)", 1.5, false},
+		{"BenchmarkGateway", "cpu-stream-x", "gateway: CPU per request, 64-chunk stream, times ReverseProxy (aim 1.5)", 2.0, false},
+		{"BenchmarkGateway", "rps-x", "gateway: requests per second, c=16, times ReverseProxy (aim 0.75)", 0.65, true},
+		{"BenchmarkGateway", "added-p50-ms", "gateway: added p50 at c=1 over direct, ms (aim 0.3)", 0.4, false},
+		{"BenchmarkGateway", "added-p99-ms", "gateway: added p99 at c=1 over direct, ms (aim 0.9)", 1.5, false},
+		{"BenchmarkGateway", "idle-MB", "gateway: idle RSS, MB (aim 30)", 35, false},
+		{"BenchmarkGateway", "stream-KB", "gateway: per idle stream of 4,000, KB (aim 40)", 60, false},
+		{"BenchmarkGateway", "failover-ms", "gateway: failover from a silent upstream beyond its limit, ms", 50, false},
 	}
 }
 
