@@ -98,7 +98,7 @@ func (f *flow) begin() {
 	f.result.Began = true
 	f.timer.Stop()
 	f.timer = idleTimer(f.try)
-	f.call.Body = nil // no other attempt will need it
+	f.call.Body, f.header = nil, nil // no other attempt will need them
 	f.sink.Begin(f.candidate, f.result.Calls)
 }
 

@@ -17,8 +17,14 @@ import (
 // ErrFrameTooLarge is returned for a frame beyond the reader's limit.
 var ErrFrameTooLarge = errors.New("an event is larger than the limit")
 
-// initialBuffer fits nearly every frame of a model's stream; idle streams keep it.
-const initialBuffer = 1 << 10
+const (
+	// initialBuffer fits nearly every frame of a model's stream; idle streams, which are
+	// many, keep it.
+	initialBuffer = 512
+	// busyBuffer is what a stream grows to that has more to say than fits, so that it
+	// is read less often.
+	busyBuffer = 8 << 10
+)
 
 // Frame is one event, or a comment. Its slices are valid until the next call.
 type Frame struct {
@@ -34,6 +40,7 @@ type Reader struct {
 	buffer []byte // buffer[start:end] is read and not handed out
 	start  int
 	end    int
+	behind bool   // the last read took all there was room for
 	joined []byte // of frames with several data lines
 	skipLF bool   // a CR ended the last line; an LF behind it belongs to it
 	err    error  // of from, kept until what came before it is handed out
@@ -80,15 +87,17 @@ func (r *Reader) fill() error {
 		r.end -= r.start
 		r.start = 0
 	}
-	if r.end == len(r.buffer) {
-		if r.end >= r.limit {
-			return ErrFrameTooLarge
-		}
+	if r.end == len(r.buffer) && r.end >= r.limit {
+		return ErrFrameTooLarge
+	}
+	if r.end == len(r.buffer) || r.behind && len(r.buffer) < min(busyBuffer, r.limit) {
 		grown := make([]byte, min(max(2*len(r.buffer), initialBuffer), r.limit))
 		copy(grown, r.buffer[:r.end])
 		r.buffer = grown
 	}
+	room := len(r.buffer) - r.end
 	n, err := r.from.Read(r.buffer[r.end:])
+	r.behind = n == room
 	if r.skipLF && n > 0 {
 		if r.skipLF = false; r.buffer[r.end] == '\n' {
 			copy(r.buffer[r.end:], r.buffer[r.end+1:r.end+n])
