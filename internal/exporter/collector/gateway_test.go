@@ -26,10 +26,10 @@ type gateway struct {
 func startGateway(t *testing.T) *gateway {
 	t.Helper()
 	g := &gateway{
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gateway_client_requests_total"}, []string{"client", "outcome"}),
-		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gateway_client_attempts_total"}, []string{"client", "outcome", "class"}),
-		response: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "gateway_client_response_seconds", Buckets: []float64{1, 2, 4}}, []string{"client"}),
-		last:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gateway_client_last_request_timestamp_seconds"}, []string{"client"}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gateway_client_requests_total", Help: "As the gateway has it."}, []string{"client", "outcome"}),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gateway_client_attempts_total", Help: "As the gateway has it."}, []string{"client", "outcome", "class"}),
+		response: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "gateway_client_response_seconds", Help: "As the gateway has it.", Buckets: []float64{1, 2, 4}}, []string{"client"}),
+		last:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gateway_client_last_request_timestamp_seconds", Help: "As the gateway has it."}, []string{"client"}),
 	}
 	registry := metrics.NewRegistry("gateway")
 	registry.MustRegister(g.requests, g.attempts, g.response, g.last)
@@ -79,8 +79,8 @@ func TestGatewayReader(t *testing.T) {
 	if err != nil || third["ops"].AllFailed() {
 		t.Errorf("after a success: %+v, %v", third["ops"].Window, err)
 	}
-	if median, any := third["ops"].Window.Response.Median(); !any || median != 1.5 {
-		t.Errorf("median of one response between 1 s and 2 s = %g, %v, want 1.5", median, any)
+	if median, ok := third["ops"].Window.Response.Median(); !ok || median != 1.5 {
+		t.Errorf("median of one response between 1 s and 2 s = %g, %v, want 1.5", median, ok)
 	}
 	// A restart of the gateway resets its counters.
 	g.requests.Reset()
@@ -118,7 +118,7 @@ func TestMedian(t *testing.T) {
 	for name, c := range map[string]struct {
 		h    collector.Histogram
 		want float64
-		any  bool
+		ok   bool
 	}{
 		"none":         {collector.Histogram{Buckets: map[float64]uint64{1: 0, inf: 0}}, 0, false},
 		"no buckets":   {collector.Histogram{Count: 3}, 0, false},
@@ -127,8 +127,8 @@ func TestMedian(t *testing.T) {
 		"beyond all":   {collector.Histogram{Count: 4, Buckets: map[float64]uint64{1: 0, 2: 1, inf: 4}}, 2, true},
 		"no +Inf":      {collector.Histogram{Count: 4, Buckets: map[float64]uint64{1: 0, 2: 1}}, 2, true},
 	} {
-		if got, any := c.h.Median(); got != c.want || any != c.any {
-			t.Errorf("%s: %g, %v, want %g, %v", name, got, any, c.want, c.any)
+		if got, ok := c.h.Median(); got != c.want || ok != c.ok {
+			t.Errorf("%s: %g, %v, want %g, %v", name, got, ok, c.want, c.ok)
 		}
 	}
 }

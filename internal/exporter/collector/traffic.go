@@ -37,7 +37,7 @@ func (s series) traffic(t *ClientTraffic) {
 	if w.Attempts > 0 {
 		s.gauge(limitedRatio, w.RateLimited/w.Attempts)
 	}
-	if median, any := w.Response.Median(); any {
+	if median, ok := w.Response.Median(); ok {
 		s.gauge(responseTime, median)
 	}
 }
