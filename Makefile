@@ -51,9 +51,10 @@ lint: ## go vet, formatting, golangci-lint
 
 e2e: tools build ## from cause to card through the real parts; writes docs/e2e-report.md
 	@$(GO) test -tags e2e -count=1 -timeout 30m -v ./internal/stack/e2e
+	@$(GO) test -tags e2e -count=1 -timeout 10m -run TestPanelsShowData -v ./internal/dashboards | grep -E "^(---|===|ok|FAIL|PASS|panic| +[a-z_]+_test.go)"
 	@ALERTBRIDGE_CRASH_ROUNDS=20 HEARTBEAT_CRASH_ROUNDS=20 GATEWAY_CRASH_ROUNDS=20 $(GO) test -count=1 -timeout 20m -run "Crash|Kill" -v ./internal/alertbridge/... ./internal/heartbeat/... ./internal/gateway/... | grep -vE '^(=== |\?|testing: warning|PASS$$)|no tests to run'
 
-e2e-compose: ## the same in containers: real engine, real compose.yaml, a clean clone
+e2e-compose: tools ## the same in containers: real engine, real compose.yaml, a clean clone
 	@.ci/compose-images deps
 	@$(GO) test -tags e2e_compose -count=1 -timeout 40m -v -run TestContainers ./internal/compose
 

@@ -24,10 +24,9 @@ const offset = 25000
 // reason. A panel that shows something has to leave the list.
 func silent() map[string]string {
 	return map[string]string{
-		"任务停滞时长":  "no task source can be read in this version",
-		"待办任务数":   "no task source can be read in this version",
-		"任务轮次":    "no task source can be read in this version",
-		"RPM 使用率": "the sandbox's backends have no rpm_limit",
+		"任务停滞时长": "no task source can be read in this version",
+		"待办任务数":  "no task source can be read in this version",
+		"任务轮次":   "no task source can be read in this version",
 	}
 }
 

@@ -20,7 +20,7 @@ var settingNames = []string{
 	"FEISHU_APP_ID", "FEISHU_APP_SECRET", "FEISHU_DOMAIN",
 	"FEISHU_CRITICAL_ID", "FEISHU_CRITICAL_ID_TYPE", "FEISHU_WARNING_ID", "FEISHU_WARNING_ID_TYPE",
 	"FEISHU_WEBHOOK_CRITICAL", "FEISHU_WEBHOOK_CRITICAL_SECRET", "FEISHU_WEBHOOK_WARNING", "FEISHU_WEBHOOK_WARNING_SECRET",
-	"FLEET_FILE", "GATEWAY_FILE", "GRAFANA_URL", "RUNBOOK_URL",
+	"FLEET_FILE", "FLEET_DIR", "GATEWAY_FILE", "GATEWAY_DIR", "GRAFANA_URL", "RUNBOOK_URL",
 }
 
 // ReadSettings reads the settings of the repository at root.
@@ -32,6 +32,13 @@ func ReadSettings(root string) (Settings, error) {
 	for _, name := range settingNames {
 		if v := os.Getenv(name); v != "" {
 			s.values[name] = v
+		}
+	}
+	// Containers mount folders, so they are told the folder; both ways name the
+	// same file here.
+	for dir, file := range map[string]struct{ setting, name string }{"FLEET_DIR": {"FLEET_FILE", "fleet.yaml"}, "GATEWAY_DIR": {"GATEWAY_FILE", "gateway.yaml"}} {
+		if s.values[dir] != "" && s.values[file.setting] == "" {
+			s.values[file.setting] = filepath.Join(s.values[dir], file.name)
 		}
 	}
 	return s, s.validate()

@@ -110,6 +110,7 @@ func TestStandInsOnlyForWhatIsNotConfigured(t *testing.T) {
 		"app":                {map[string]string{"FEISHU_APP_ID": "cli_x", "FEISHU_APP_SECRET": "real-secret"}, false, true, ""},
 		"bot":                {map[string]string{"FEISHU_WEBHOOK_CRITICAL": "https://open.feishu.cn/real-secret"}, false, true, ""},
 		"roster":             {map[string]string{"FLEET_FILE": fleet}, true, false, ""},
+		"a roster's folder":  {map[string]string{"FLEET_DIR": filepath.Dir(fleet)}, true, false, ""},
 		"half an app":        {map[string]string{"FEISHU_APP_ID": "cli_x"}, false, true, "expected both or none"},
 		"a relative roster":  {map[string]string{"FLEET_FILE": "fleet.yaml"}, true, false, "absolute path"},
 		"a roster not there": {map[string]string{"FLEET_FILE": "/nonexistent/fleet.yaml"}, true, false, "no such file"},
