@@ -19,6 +19,8 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/confload"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/admin"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/attempt"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect/openai"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/front"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/iplimit"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
@@ -166,7 +168,7 @@ func (a *App) listen(c *Config) error {
 	api := &admin.Handler{View: a.view, Ledger: a.ledger, Log: a.log}
 	api.Routes(a.server.Router(), a.server.RequireRead, a.server.RequireAdmin)
 	handler := &front.Handler{
-		Plan: func() *front.Plan { return a.current.Load().plan }, Ledger: a.ledger, Walker: &attempt.Walker{Transport: transport()}, Metrics: a.metrics,
+		Plan: func() *front.Plan { return a.current.Load().plan }, Endpoints: endpoints(), Ledger: a.ledger, Walker: &attempt.Walker{Transport: transport()}, Metrics: a.metrics,
 		Limiter: a.limiter, Log: a.log, Health: a.server.Router(), Quiet: together,
 	}
 	if together {
@@ -181,6 +183,15 @@ func (a *App) listen(c *Config) error {
 }
 
 const dataPrefix = "/v1/"
+
+// endpoints returns what the data plane serves, by path.
+func endpoints() map[string]*dialect.Endpoint {
+	out := map[string]*dialect.Endpoint{}
+	for _, e := range openai.Endpoints() {
+		out["/v1"+e.Path] = e
+	}
+	return out
+}
 
 func isData(route string) bool { return route == dataPrefix }
 

@@ -17,32 +17,12 @@ import (
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
-	"github.com/fleetwatch/fleetwatch/internal/gateway/jsonscan"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/pool"
-	"github.com/fleetwatch/fleetwatch/internal/gateway/sse"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/request"
 )
-
-// Dialect is what the walk needs to know of a wire dialect.
-type Dialect interface {
-	Fault(status int, body []byte) *llm.Fault
-	Answer(body []byte) (llm.Usage, *llm.Fault)
-	Stream(addedUsage bool) Stream
-}
-
-// Stream reads the frames of one stream of the dialect.
-type Stream interface {
-	Frame(f sse.Frame) (llm.Step, *llm.Fault)
-	Usage() llm.Usage
-	Complete() bool // whether the stream may end here
-}
-
-// Body is a request's body, for each backend with its own name of the model.
-type Body interface {
-	Splice(native string) jsonscan.Spliced
-	AddsUsage() bool
-}
 
 // Holder counts who still reads the text that Body is made of, which is used again
 // for other requests when nobody does.
@@ -62,10 +42,9 @@ type Sink interface {
 
 // Call is one request.
 type Call struct {
-	Dialect    Dialect
-	Path       string // of the endpoint, below the version
-	Header     http.Header
-	Body       Body
+	Endpoint   *dialect.Endpoint
+	Header     http.Header // of the client, as far as backends see it
+	Body       *request.Request
 	Text       Holder
 	BodySize   int64
 	Stream     bool

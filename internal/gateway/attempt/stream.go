@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/sse"
@@ -19,7 +20,7 @@ const (
 type flow struct {
 	*try
 	frames  *sse.Reader
-	dialect Stream
+	reader  dialect.Stream
 	held    []byte // frames before the first meaningful one
 	began   bool
 	content int64
@@ -27,7 +28,7 @@ type flow struct {
 
 // stream relays a stream, and reports whether the request ends with it.
 func (t *try) stream(body io.ReadCloser) (ends bool) {
-	f := &flow{try: t, frames: sse.NewReader(body, maxFrame), dialect: t.call.Dialect.Stream(t.call.Body.AddsUsage())}
+	f := &flow{try: t, frames: sse.NewReader(body, maxFrame), reader: t.call.Endpoint.Stream(t.call.Body.AddsUsage())}
 	last, fault := f.relay()
 	switch {
 	case fault != nil && !f.began:
@@ -49,11 +50,11 @@ func (f *flow) relay() (last []byte, fault *llm.Fault) {
 		if err != nil {
 			return nil, f.ended(err)
 		}
-		step, fault := f.dialect.Frame(frame)
+		step, fault := f.reader.Frame(frame)
 		switch {
 		case fault != nil:
 			return nil, fault
-		case step.End && f.dialect.Complete():
+		case step.End && f.reader.Complete():
 			return frame.Raw, nil
 		case step.End:
 			return nil, &llm.Fault{Class: llm.Malformed, Status: http.StatusOK, Message: "the stream says that it is done, without an answer"}
@@ -110,7 +111,7 @@ func (f *flow) gone() *llm.Fault {
 // an error after it, is no harm.
 func (f *flow) ended(err error) *llm.Fault {
 	switch {
-	case f.dialect.Complete() && f.client.Err() == nil:
+	case f.reader.Complete() && f.client.Err() == nil:
 		return nil
 	case errors.Is(err, io.EOF):
 		return &llm.Fault{Class: llm.Malformed, Status: http.StatusOK, Message: "the stream ended without its end marker"}
@@ -129,7 +130,7 @@ func (f *flow) completed(last []byte) {
 		f.begin()
 		last = append(held, last...)
 	}
-	usage := f.dialect.Usage()
+	usage := f.reader.Answer().Usage
 	if usage.Source == llm.Missing {
 		usage = f.estimate(f.content)
 	}
@@ -140,7 +141,7 @@ func (f *flow) completed(last []byte) {
 // cut notes a stream that broke after the client has seen a part of it.
 func (f *flow) cut(fault *llm.Fault) {
 	f.settle(fault)
-	usage := f.dialect.Usage()
+	usage := f.reader.Answer().Usage
 	if usage.Source == llm.Missing {
 		usage = f.estimate(f.content)
 	}

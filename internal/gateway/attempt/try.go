@@ -83,11 +83,11 @@ func (t *try) send() (*http.Response, error) {
 	header := make(http.Header, len(t.call.Header)+len(c.Headers)+3)
 	maps.Copy(header, t.call.Header)
 	maps.Copy(header, c.Headers)
-	header["Authorization"] = []string{"Bearer " + c.Key.Reveal()}
 	header["Content-Type"] = []string{"application/json"}
 	header["Accept-Encoding"] = []string{"identity"}
+	t.call.Endpoint.Authorize(header, c.Key)
 	target := *c.BaseURL
-	target.Path += t.call.Path
+	target.Path += t.call.Endpoint.Path
 	request := (&http.Request{
 		Method: http.MethodPost, URL: &target, Host: target.Host, Header: header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Body: reader(), ContentLength: body.Size(),
@@ -123,12 +123,12 @@ func (t *try) refused(r *http.Response) (*llm.Fault, []byte) {
 	}
 	if r.StatusCode == http.StatusOK {
 		// Some providers tell an error of a stream as a plain answer.
-		if _, fault := t.call.Dialect.Answer(body); fault != nil {
+		if _, fault := t.call.Endpoint.Answer(body); fault != nil {
 			return fault, body
 		}
 		return malformed("a stream was asked for and not answered")
 	}
-	fault := t.call.Dialect.Fault(r.StatusCode, body)
+	fault := t.call.Endpoint.Fault(r.StatusCode, body)
 	fault.Wait = llm.Wait(r.Header, time.Now())
 	return fault, body
 }
@@ -142,11 +142,12 @@ func (t *try) whole(body io.ReadCloser) bool {
 	case len(raw) > maxAnswer:
 		return t.failed(&llm.Fault{Class: llm.Malformed, Status: http.StatusOK, Message: "the answer is larger than any chat completion"}, nil, body)
 	}
-	usage, fault := t.call.Dialect.Answer(raw)
+	answer, fault := t.call.Endpoint.Answer(raw)
 	if fault != nil {
 		return t.failed(fault, raw, body)
 	}
 	t.firstByte()
+	usage := answer.Usage
 	if usage.Source == llm.Missing {
 		usage = t.estimate(int64(len(raw)))
 	}

@@ -10,11 +10,12 @@ import (
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/attempt"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/client"
-	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect/openai"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/meter"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/pool"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/request"
 )
 
 const (
@@ -35,6 +36,7 @@ type exchange struct {
 	out     *http.ResponseController
 	started time.Time
 	route   string
+	errors  dialect.Errors // how the client is told of errors
 
 	id        ledger.ID
 	given     string // the client's own request id
@@ -54,8 +56,10 @@ type exchange struct {
 
 // refuse answers an error in the dialect's form.
 func (x *exchange) refuse(status int, code, message string) {
-	x.answer(status, openai.Failure{Status: status, Code: code, Message: message}.Body(x.requestID))
+	x.tell(&llm.Failure{Status: status, Code: code, Message: message})
 }
+
+func (x *exchange) tell(f *llm.Failure) { x.answer(f.Status, x.errors.Body(*f, x.requestID)) }
 
 func (x *exchange) answer(status int, body []byte) {
 	h := x.w.Header()
@@ -87,8 +91,8 @@ func (x *exchange) known() bool {
 	return true
 }
 
-// chat serves a chat completion.
-func (x *exchange) chat() {
+// ask serves an endpoint that asks backends.
+func (x *exchange) ask(endpoint *dialect.Endpoint) {
 	if !x.known() {
 		return
 	}
@@ -98,12 +102,12 @@ func (x *exchange) chat() {
 	x.label = meter.OtherModel
 	x.row = &ledger.Row{
 		ID: x.id, RequestID: x.given, Client: x.client.Name, StartedAt: x.started, Status: ledger.Failed, Usage: llm.Usage{Source: llm.Missing},
-		Detail: ledger.Detail{Dialect: "openai", ClientIP: x.clientIP(), UserAgent: agent[:min(len(agent), maxUserAgent)]},
+		Detail: ledger.Detail{Dialect: string(endpoint.Dialect), ClientIP: x.clientIP(), UserAgent: agent[:min(len(agent), maxUserAgent)]},
 	}
 	body, problem := x.read()
 	defer x.release()
 	if problem == nil {
-		problem = x.send(body)
+		problem = x.send(endpoint, body)
 	}
 	if problem != nil {
 		x.reject(problem)
@@ -111,7 +115,7 @@ func (x *exchange) chat() {
 }
 
 // read reads the body, within the limits.
-func (x *exchange) read() ([]byte, *openai.Failure) {
+func (x *exchange) read() ([]byte, *llm.Failure) {
 	limit := x.plan.MaxBody
 	if x.r.ContentLength > limit {
 		return nil, tooLarge(limit)
@@ -121,7 +125,7 @@ func (x *exchange) read() ([]byte, *openai.Failure) {
 		x.held = limit // not announced, so the most it may be
 	}
 	if now := x.buffered.Add(x.held); x.plan.MaxBuffered > 0 && now > x.plan.MaxBuffered {
-		return nil, &openai.Failure{Status: http.StatusServiceUnavailable, Code: "overloaded", Message: "too many bytes of requests are held at the moment; try again shortly"}
+		return nil, &llm.Failure{Status: http.StatusServiceUnavailable, Code: "overloaded", Message: "too many bytes of requests are held at the moment; try again shortly"}
 	}
 	_ = x.out.SetReadDeadline(x.started.Add(bodyTimeout)) // a connection that knows no deadlines has none to keep
 	x.text = newText(&x.texts, x.r.ContentLength)
@@ -132,13 +136,13 @@ func (x *exchange) read() ([]byte, *openai.Failure) {
 	case errors.As(err, &large):
 		return nil, tooLarge(limit)
 	case err != nil:
-		return nil, &openai.Failure{Status: http.StatusBadRequest, Code: "bad_body", Message: "the body could not be read to its end"}
+		return nil, &llm.Failure{Status: http.StatusBadRequest, Code: "bad_body", Message: "the body could not be read to its end"}
 	}
 	return body, nil
 }
 
-func tooLarge(limit int64) *openai.Failure {
-	return &openai.Failure{Status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: fmt.Sprintf("the body is larger than %d bytes", limit)}
+func tooLarge(limit int64) *llm.Failure {
+	return &llm.Failure{Status: http.StatusRequestEntityTooLarge, Code: "body_too_large", Message: fmt.Sprintf("the body is larger than %d bytes", limit)}
 }
 
 // release gives back the body, and what it counted for.
@@ -153,32 +157,32 @@ func (x *exchange) release() {
 
 // send finds out where the request may go, and sends it there. What it returns was
 // not sent anywhere.
-func (x *exchange) send(body []byte) *openai.Failure {
-	request, err := openai.Scan(body)
+func (x *exchange) send(endpoint *dialect.Endpoint, body []byte) *llm.Failure {
+	r, err := request.Scan(body, &endpoint.Reads)
 	if err != nil {
-		f := &openai.Failure{Status: http.StatusBadRequest, Code: "invalid_request", Message: err.Error()}
-		if re, ok := errors.AsType[*openai.RequestError](err); ok {
+		f := &llm.Failure{Status: http.StatusBadRequest, Code: "invalid_request", Message: err.Error()}
+		if re, ok := errors.AsType[*request.Error](err); ok {
 			f.Param = re.Param
 		}
 		return f
 	}
-	x.row.Model, x.row.Detail.Stream = request.Model, request.Stream
-	if !x.plan.Table.Has(request.Model) || !x.client.May(request.Model) {
-		return unknownModel(request.Model)
+	x.row.Model, x.row.Detail.Stream = r.Model, r.Stream
+	if !x.plan.Table.Has(r.Model) || !x.client.May(r.Model) {
+		return unknownModel(r.Model)
 	}
-	x.label = request.Model
+	x.label = r.Model
 	x.open = x.Ledger.Begin(x.row)
 	defer x.Ledger.End(x.open)
-	x.walk(request, int64(len(body)))
+	x.walk(endpoint, r, int64(len(body)))
 	return nil
 }
 
-func unknownModel(model string) *openai.Failure {
-	return &openai.Failure{Status: http.StatusNotFound, Code: "model_not_found", Param: "model", Message: fmt.Sprintf("the model %q does not exist here, or your key may not use it; GET /v1/models lists those that you may", model)}
+func unknownModel(model string) *llm.Failure {
+	return &llm.Failure{Status: http.StatusNotFound, Code: "model_not_found", Param: "model", Message: fmt.Sprintf("the model %q does not exist here, or your key may not use it; GET /v1/models lists those that you may", model)}
 }
 
 // reject answers what no backend was asked, and records it.
-func (x *exchange) reject(f *openai.Failure) {
+func (x *exchange) reject(f *llm.Failure) {
 	x.row.Class, x.row.HTTPStatus = llm.InvalidRequest, f.Status
 	if f.Status >= http.StatusInternalServerError {
 		x.row.Class = "" // not the client's fault, and no attempt's
@@ -187,23 +191,14 @@ func (x *exchange) reject(f *openai.Failure) {
 	if !x.record() {
 		return
 	}
-	x.answer(f.Status, f.Body(x.requestID))
+	x.tell(f)
 }
 
-// forwarded are the headers of a client that backends see.
-var forwarded = [...]string{"Accept", "User-Agent", "Openai-Beta"}
-
 // walk has the request answered by a backend.
-func (x *exchange) walk(request *openai.Request, size int64) {
-	header := make(http.Header, len(forwarded))
-	for _, name := range forwarded {
-		if v, ok := x.r.Header[name]; ok {
-			header[name] = v
-		}
-	}
+func (x *exchange) walk(endpoint *dialect.Endpoint, r *request.Request, size int64) {
 	call := &attempt.Call{
-		Dialect: dialect{}, Path: "/chat/completions", Header: header, Body: request, Text: x.text, BodySize: size, Stream: request.Stream,
-		Model: request.Model, Started: x.started, Candidates: x.plan.Table.Order(request.Model, x.client.Name, x.started),
+		Endpoint: endpoint, Header: x.forwarded(endpoint), Body: r, Text: x.text, BodySize: size, Stream: r.Stream,
+		Model: r.Model, Started: x.started, Candidates: x.plan.Table.Order(r.Model, x.client.Name, x.started),
 		Observe: func(c *pool.Candidate, a *ledger.Attempt) { x.Metrics.Attempt(x.client.Name, x.label, c, a) },
 	}
 	result := x.Walker.Do(x.r.Context(), call, x.plan.Limits, x)
@@ -221,12 +216,18 @@ func (x *exchange) walk(request *openai.Request, size int64) {
 	}
 }
 
-// dialect is the OpenAI dialect as the walk wants it.
-type dialect struct{}
-
-func (dialect) Fault(status int, body []byte) *llm.Fault   { return openai.Fault(status, body) }
-func (dialect) Answer(body []byte) (llm.Usage, *llm.Fault) { return openai.Answer(body) }
-func (dialect) Stream(addedUsage bool) attempt.Stream      { return openai.NewStream(addedUsage) }
+// forwarded returns the headers of the client that backends see.
+func (x *exchange) forwarded(endpoint *dialect.Endpoint) http.Header {
+	header := make(http.Header, len(endpoint.Headers)+2)
+	for _, names := range [...][]string{{"Accept", "User-Agent"}, endpoint.Headers} {
+		for _, name := range names {
+			if v, ok := x.r.Header[name]; ok {
+				header[name] = v
+			}
+		}
+	}
+	return header
+}
 
 // Begin implements [attempt.Sink].
 func (x *exchange) Begin(c *pool.Candidate, calls int) {

@@ -25,6 +25,8 @@ import (
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/attempt"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/client"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect/openai"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/iplimit"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/meter"
@@ -52,13 +54,14 @@ type Plan struct {
 
 // Handler serves the data plane.
 type Handler struct {
-	Plan    func() *Plan
-	Ledger  *ledger.Ledger
-	Walker  *attempt.Walker
-	Metrics *meter.Metrics
-	Limiter *iplimit.Limiter
-	Log     *slog.Logger
-	Health  http.Handler // /health and /ready
+	Plan      func() *Plan
+	Endpoints map[string]*dialect.Endpoint // by path, such as /v1/chat/completions
+	Ledger    *ledger.Ledger
+	Walker    *attempt.Walker
+	Metrics   *meter.Metrics
+	Limiter   *iplimit.Limiter
+	Log       *slog.Logger
+	Health    http.Handler // /health and /ready
 	// Quiet logs finished requests at debug: another server logs them already.
 	Quiet bool
 
@@ -70,7 +73,7 @@ var acceptedID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{Handler: h, plan: h.Plan(), w: w, r: r, out: http.NewResponseController(w), started: time.Now(), route: "none"}
+	x := &exchange{Handler: h, plan: h.Plan(), w: w, r: r, out: http.NewResponseController(w), started: time.Now(), route: "none", errors: openai.Errors{}}
 	x.id = h.Ledger.NextID(x.started)
 	if given := r.Header.Get("X-Request-Id"); given != "" && acceptedID.MatchString(given) {
 		x.given, x.requestID = given, given
@@ -88,10 +91,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve finds the endpoint.
 func (x *exchange) serve() {
 	switch path := x.r.URL.Path; {
-	case path == "/v1/chat/completions":
+	case x.Endpoints[path] != nil:
+		endpoint := x.Endpoints[path]
+		x.errors = endpoint.Errors
 		if x.is(http.MethodPost) {
 			x.route = path
-			x.chat()
+			x.ask(endpoint)
 		}
 	case path == "/v1/models", strings.HasPrefix(path, "/v1/models/"):
 		if x.is(http.MethodGet) {

@@ -32,8 +32,7 @@ func (x *exchange) models(name string) {
 	entry := func(id string) model { return model{id, "model", x.plan.Since.Unix(), "fleetwatch"} }
 	if name != "" {
 		if !slices.Contains(names, name) {
-			f := unknownModel(name)
-			x.answer(f.Status, f.Body(x.requestID))
+			x.tell(unknownModel(name))
 			return
 		}
 		x.answer(http.StatusOK, encoded(entry(name)))

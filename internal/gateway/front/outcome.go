@@ -9,7 +9,6 @@ import (
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/attempt"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
-	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect/openai"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 )
@@ -53,42 +52,42 @@ func (x *exchange) fill(r *attempt.Result) {
 
 // failure is what the client is told where the request did not complete, nil where
 // there is nothing to say in words of our own.
-func (x *exchange) failure(r *attempt.Result) *openai.Failure {
+func (x *exchange) failure(r *attempt.Result) *llm.Failure {
 	switch {
 	case r.Status == ledger.Completed:
 		return nil
 	case r.Status == ledger.Cancelled && x.stopped():
 		x.row.Status, x.row.Class = ledger.Interrupted, ""
-		return &openai.Failure{Status: http.StatusServiceUnavailable, Code: "stopping", Message: "the gateway is stopping; try again"}
+		return &llm.Failure{Status: http.StatusServiceUnavailable, Code: "stopping", Message: "the gateway is stopping; try again"}
 	case r.Status == ledger.Cancelled:
 		x.row.HTTPStatus = statusClientGone
 		return nil
 	case r.Began:
-		return &openai.Failure{Status: http.StatusBadGateway, Code: "stream_interrupted", Message: fmt.Sprintf("the answer broke off (%s); what came before is not whole", r.Fault.Class)}
+		return &llm.Failure{Status: http.StatusBadGateway, Code: "stream_interrupted", Message: fmt.Sprintf("the answer broke off (%s); what came before is not whole", r.Fault.Class)}
 	case r.Relay && isJSON(r.Header) && len(r.Tail) > 0:
 		x.row.HTTPStatus = r.Fault.Status
 		return nil
 	case r.Relay:
-		return &openai.Failure{Status: r.Fault.Status, Code: string(r.Fault.Class), Message: "the provider refused the request: " + r.Timeline[len(r.Timeline)-1].Error}
+		return &llm.Failure{Status: r.Fault.Status, Code: string(r.Fault.Class), Message: "the provider refused the request: " + r.Timeline[len(r.Timeline)-1].Error}
 	case r.Overdue:
-		return &openai.Failure{Status: http.StatusGatewayTimeout, Code: "request_timeout", Message: "no backend answered within the time that a request may take"}
+		return &llm.Failure{Status: http.StatusGatewayTimeout, Code: "request_timeout", Message: "no backend answered within the time that a request may take"}
 	default:
 		return x.exhausted(r)
 	}
 }
 
 // exhausted is the answer where no backend answered.
-func (x *exchange) exhausted(r *attempt.Result) *openai.Failure {
+func (x *exchange) exhausted(r *attempt.Result) *llm.Failure {
 	h := x.w.Header()
 	if r.Limited {
 		h.Set("Retry-After", retryAfter(r.Wait))
-		return &openai.Failure{Status: http.StatusTooManyRequests, Code: "rate_limited", Message: "every backend of the model has reached the limit that is set for it here"}
+		return &llm.Failure{Status: http.StatusTooManyRequests, Code: "rate_limited", Message: "every backend of the model has reached the limit that is set for it here"}
 	}
 	x.Metrics.Exhausted(x.label)
 	if lasting(r) {
 		h.Set("X-Should-Retry", "false")
 		if r.Fault != nil && r.Fault.Class == llm.Auth {
-			return &openai.Failure{Status: http.StatusBadGateway, Code: "upstream_auth", Message: "the providers refuse the gateway's own credentials; an operator has to look"}
+			return &llm.Failure{Status: http.StatusBadGateway, Code: "upstream_auth", Message: "the providers refuse the gateway's own credentials; an operator has to look"}
 		}
 	}
 	h.Set("Retry-After", retryAfter(r.Wait))
@@ -96,7 +95,7 @@ func (x *exchange) exhausted(r *attempt.Result) *openai.Failure {
 	if r.Fault != nil {
 		message += "; the last one failed: " + string(r.Fault.Class)
 	}
-	return &openai.Failure{Status: http.StatusServiceUnavailable, Code: "all_pools_exhausted", Message: message}
+	return &llm.Failure{Status: http.StatusServiceUnavailable, Code: "all_pools_exhausted", Message: message}
 }
 
 // lasting reports whether trying again soon cannot help: every call failed, and every
@@ -130,23 +129,23 @@ func (x *exchange) record() bool {
 	if !x.plan.LedgerClose {
 		return true
 	}
-	f := openai.Failure{Status: http.StatusServiceUnavailable, Code: "ledger_unavailable", Message: "the request cannot be recorded, and is not answered without that"}
+	f := llm.Failure{Status: http.StatusServiceUnavailable, Code: "ledger_unavailable", Message: "the request cannot be recorded, and is not answered without that"}
 	if x.status == 0 {
-		x.answer(f.Status, f.Body(x.requestID))
+		x.tell(&f)
 	} else {
-		_ = x.Write(f.Frame(x.requestID)) // the last thing there is to say
+		_ = x.Write(x.errors.Frame(f, x.requestID)) // the last thing there is to say
 	}
 	return false
 }
 
 // deliver sends what remains.
-func (x *exchange) deliver(r *attempt.Result, failure *openai.Failure) {
+func (x *exchange) deliver(r *attempt.Result, failure *llm.Failure) {
 	switch {
 	case failure != nil && x.status != 0:
-		_ = x.Write(failure.Frame(x.requestID)) // a client that is gone needs no answer
+		_ = x.Write(x.errors.Frame(*failure, x.requestID)) // a client that is gone needs no answer
 	case failure != nil:
 		x.by(r.Answered, r.Calls)
-		x.answer(failure.Status, failure.Body(x.requestID))
+		x.tell(failure)
 	case r.Status == ledger.Cancelled:
 		if x.status == 0 {
 			x.status = statusClientGone

@@ -5,13 +5,14 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/jsonscan"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/sse"
 )
 
-// Answer reads a whole chat completion: its usage, or the fault that it is.
-func Answer(body []byte) (llm.Usage, *llm.Fault) {
+// answer reads a whole chat completion: its usage, or the fault that it is.
+func answer(body []byte) (llm.Answer, *llm.Fault) {
 	usage := llm.Usage{Source: llm.Missing}
 	var fault *llm.Fault
 	choices := false
@@ -30,38 +31,34 @@ func Answer(body []byte) (llm.Usage, *llm.Fault) {
 	})
 	switch {
 	case err != nil:
-		return usage, &llm.Fault{Class: llm.Malformed, Status: http.StatusOK, Message: "the answer is not a JSON object: " + err.Error()}
-	case fault != nil:
-		return usage, fault
-	case !choices:
-		return usage, &llm.Fault{Class: llm.Malformed, Status: http.StatusOK, Message: "the answer has no choices"}
+		fault = &llm.Fault{Class: llm.Malformed, Status: http.StatusOK, Message: "the answer is not a JSON object: " + err.Error()}
+	case fault == nil && !choices:
+		fault = &llm.Fault{Class: llm.Malformed, Status: http.StatusOK, Message: "the answer has no choices"}
 	}
-	return usage, nil
+	return llm.Answer{Usage: usage}, fault
 }
 
-// Stream reads the frames of one streamed chat completion.
-type Stream struct {
+// stream reads the frames of one streamed chat completion.
+type stream struct {
 	addedUsage bool
 	usage      llm.Usage
 	seen, done uint64 // choices by index, modulo 64
 	ended      bool
 }
 
-// NewStream returns a reader for one attempt. addedUsage says that the gateway asked
-// for the usage report: the frame that holds it is not the client's.
-func NewStream(addedUsage bool) *Stream {
-	return &Stream{addedUsage: addedUsage, usage: llm.Usage{Source: llm.Missing}}
+func newStream(addedUsage bool) dialect.Stream {
+	return &stream{addedUsage: addedUsage, usage: llm.Usage{Source: llm.Missing}}
 }
 
-// Usage returns the usage reported so far.
-func (s *Stream) Usage() llm.Usage { return s.usage }
+// Answer implements [dialect.Stream].
+func (s *stream) Answer() llm.Answer { return llm.Answer{Usage: s.usage} }
 
-// Complete reports whether the stream may end here: after [DONE], or when every
-// choice that began has its finish reason.
-func (s *Stream) Complete() bool { return s.ended || s.seen != 0 && s.seen == s.done }
+// Complete implements [dialect.Stream]: after [DONE], or when every choice that began
+// has its finish reason, a stream may end.
+func (s *stream) Complete() bool { return s.ended || s.seen != 0 && s.seen == s.done }
 
-// Frame reads a frame.
-func (s *Stream) Frame(f sse.Frame) (llm.Step, *llm.Fault) {
+// Frame implements [dialect.Stream].
+func (s *stream) Frame(f sse.Frame) (llm.Step, *llm.Fault) {
 	switch {
 	case f.Data == nil:
 		return llm.Step{}, nil
@@ -100,7 +97,7 @@ func (s *Stream) Frame(f sse.Frame) (llm.Step, *llm.Fault) {
 }
 
 // choice returns the bytes of content in a choice, and notes whether it is finished.
-func (s *Stream) choice(raw []byte) (content int, err error) {
+func (s *stream) choice(raw []byte) (content int, err error) {
 	index, finished := int64(0), false
 	err = jsonscan.Object(raw, func(key, value jsonscan.Span) error {
 		v := value.Of(raw)

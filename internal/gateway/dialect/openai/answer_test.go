@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/sse"
 )
@@ -28,7 +29,8 @@ func TestAnswer(t *testing.T) {
 		{"another object", `{"ok":true}`, llm.Usage{Source: llm.Missing}, llm.Malformed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			usage, fault := Answer([]byte(c.body))
+			got, fault := answer([]byte(c.body))
+			usage := got.Usage
 			var class llm.Class
 			if fault != nil {
 				class = fault.Class
@@ -77,7 +79,7 @@ func TestFault(t *testing.T) {
 }
 
 // steps feeds frames and words what each was.
-func steps(s *Stream, data ...string) string {
+func steps(s dialect.Stream, data ...string) string {
 	var out []string
 	for _, d := range data {
 		f := sse.Frame{Data: []byte(d)}
@@ -135,27 +137,27 @@ func TestStream(t *testing.T) {
 		{"filter results first", true, []string{`{"choices":[],"prompt_filter_results":[]}`, word}, "- content", false, llm.Missing},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := NewStream(c.added)
-			if got := steps(s, c.data...); got != c.want || s.Complete() != c.complete || s.Usage().Source != c.source {
-				t.Errorf("got %q, complete %t, usage %s", got, s.Complete(), s.Usage().Source)
+			s := newStream(c.added)
+			if got := steps(s, c.data...); got != c.want || s.Complete() != c.complete || s.Answer().Usage.Source != c.source {
+				t.Errorf("got %q, complete %t, usage %s", got, s.Complete(), s.Answer().Usage.Source)
 			}
 		})
 	}
 }
 
 func TestFailureForms(t *testing.T) {
-	f := Failure{Status: 404, Code: "model_not_found", Param: "model", Message: `no "x"`}
+	f := llm.Failure{Status: 404, Code: "model_not_found", Param: "model", Message: `no "x"`}
 	want := `{"error":{"message":"no \"x\"","type":"invalid_request_error","param":"model","code":"model_not_found","request_id":"r"}}`
-	if got := string(f.Body("r")); got != want {
+	if got := string(Errors{}.Body(f, "r")); got != want {
 		t.Errorf("got %s", got)
 	}
-	if got := string(Failure{Status: 503, Message: "m"}.Frame("r")); got != `data: {"error":{"message":"m","type":"server_error","param":null,"code":null,"request_id":"r"}}`+"\n\n" {
+	if got := string(Errors{}.Frame(llm.Failure{Status: 503, Message: "m"}, "r")); got != `data: {"error":{"message":"m","type":"server_error","param":null,"code":null,"request_id":"r"}}`+"\n\n" {
 		t.Errorf("got %s", got)
 	}
 }
 
 func BenchmarkStreamFrame(b *testing.B) {
-	s := NewStream(true)
+	s := newStream(true)
 	f := sse.Frame{Data: []byte(`{"id":"chatcmpl-AbCdEf123","object":"chat.completion.chunk","created":1764000000,"model":"deepseek-ai/deepseek-v4-pro","choices":[{"index":0,"delta":{"content":" word"},"logprobs":null,"finish_reason":null}],"usage":null}`)}
 	b.ReportAllocs()
 	for b.Loop() {

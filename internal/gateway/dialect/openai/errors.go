@@ -11,14 +11,9 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 )
 
-// Failure is an error as clients of the dialect understand it.
-type Failure struct {
-	Status  int
-	Type    string // "" = by status
-	Code    string
-	Param   string
-	Message string
-}
+// Errors says errors as clients of chat completions, completions and embeddings
+// expect them.
+type Errors struct{}
 
 type failureBody struct {
 	Error failureDetail `json:"error"`
@@ -32,12 +27,9 @@ type failureDetail struct {
 	RequestID string  `json:"request_id"`
 }
 
-// Body is the error as a response body.
-func (f Failure) Body(requestID string) []byte {
-	d := failureDetail{Message: f.Message, Type: f.Type, RequestID: requestID}
-	if d.Type == "" {
-		d.Type = typeOf(f.Status)
-	}
+// Body implements [dialect.Errors].
+func (Errors) Body(f llm.Failure, requestID string) []byte {
+	d := failureDetail{Message: f.Message, Type: typeOf(f.Status), RequestID: requestID}
 	if f.Param != "" {
 		d.Param = &f.Param
 	}
@@ -51,9 +43,9 @@ func (f Failure) Body(requestID string) []byte {
 	return body
 }
 
-// Frame is the error as the last frame of a stream.
-func (f Failure) Frame(requestID string) []byte {
-	return append(append([]byte("data: "), f.Body(requestID)...), "\n\n"...)
+// Frame implements [dialect.Errors].
+func (e Errors) Frame(f llm.Failure, requestID string) []byte {
+	return append(append([]byte("data: "), e.Body(f, requestID)...), "\n\n"...)
 }
 
 func typeOf(status int) string {

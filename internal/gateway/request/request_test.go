@@ -1,10 +1,11 @@
-package openai
+package request
 
 import (
 	"encoding/json"
 	"errors"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -24,6 +25,9 @@ func spliced(t *testing.T, r *Request, native string) string {
 	return string(raw)
 }
 
+// chat is what a chat completion's body may hold.
+var chat = &Spec{StreamOptions: true, Content: "messages"}
+
 func TestSplice(t *testing.T) {
 	for _, c := range []struct{ name, body, want string }{
 		{"plain", `{"model":"m","messages":[]}`, `{"model":"n/\"x","messages":[]}`},
@@ -38,7 +42,7 @@ func TestSplice(t *testing.T) {
 		{"usage refused", `{"model":"m","stream":true,"stream_options":{"include_usage":false}}`, `{"model":"n/\"x","stream":true,"stream_options":{"include_usage":false}}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r, err := Scan([]byte(c.body))
+			r, err := Scan([]byte(c.body), chat)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -68,12 +72,53 @@ func TestScanRefuses(t *testing.T) {
 		{"options text", `{"model":"a","stream_options":"x"}`, "stream_options", "object"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Scan([]byte(c.body))
-			var re *RequestError
+			_, err := Scan([]byte(c.body), chat)
+			var re *Error
 			if !errors.As(err, &re) || re.Param != c.param || !strings.Contains(re.Message, c.says) {
 				t.Errorf("got %v, want one about %q that says %q", err, c.param, c.says)
 			}
 		})
+	}
+}
+
+func TestScanReads(t *testing.T) {
+	responses := &Spec{Content: "input", Previous: true}
+	embeddings := &Spec{NeverStreams: true}
+	for _, c := range []struct {
+		name, body string
+		spec       *Spec
+		want       Request
+		modalities []Modality
+	}{
+		{"nothing more", `{"model":"m"}`, chat, Request{Model: "m"}, nil},
+		{"the larger bound", `{"model":"m","max_tokens":5,"max_completion_tokens":70,"max_tokens":6}`, chat, Request{Model: "m", MaxTokens: 70}, nil},
+		{"a bound that is none", `{"model":"m","max_tokens":-5,"max_output_tokens":"9"}`, chat, Request{Model: "m"}, nil},
+		{"effort", `{"model":"m","reasoning_effort":"high"}`, chat, Request{Model: "m", Reasoning: true}, nil},
+		{"no effort", `{"model":"m","reasoning_effort":"none","reasoning":{"effort":null},"thinking":{"type":"disabled"}}`, chat, Request{Model: "m"}, nil},
+		{"thinking", `{"model":"m","thinking":{"type":"enabled","budget_tokens":9}}`, chat, Request{Model: "m", Reasoning: true}, nil},
+		{"reasoning", `{"model":"m","reasoning":{"effort":"low"}}`, responses, Request{Model: "m", Reasoning: true}, nil},
+		{"previous", `{"model":"m","previous_response_id":"resp_1","background":false}`, responses, Request{Model: "m", Previous: "resp_1"}, nil},
+		{"previous elsewhere", `{"model":"m","previous_response_id":"resp_1","background":true}`, chat, Request{Model: "m"}, nil},
+		{"never streams", `{"model":"m","stream":true}`, embeddings, Request{Model: "m"}, nil},
+		{"parts", `{"model":"m","messages":[{"content":[{"type":"text"},{"type":"image_url"},{"\u0074ype":"input_audio"},{"type":"image_url"}]}]}`, chat, Request{Model: "m"}, []Modality{Image, Audio}},
+		{"a tool's result", `{"model":"m","messages":[{"content":[{"type":"tool_result","content":[{"type":"document"}]}]}]}`, chat, Request{Model: "m"}, []Modality{File}},
+		{"a tool's arguments", `{"model":"m","tools":[{"type":"image"}],"messages":[{"content":[{"type":"tool_use","input":{"type":"image","content":[{"type":"video"}]}}, 3]}]}`, chat, Request{Model: "m"}, nil},
+		{"input", `{"model":"m","input":[{"type":"message","content":[{"type":"input_image"}]},{"type":"function_call_output","output":[{"type":"input_file"}]}]}`, responses, Request{Model: "m"}, []Modality{Image, File}},
+		{"text input", `{"model":"m","input":"\"type\":\"image\""}`, responses, Request{Model: "m"}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, err := Scan([]byte(c.body), c.spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := Request{Model: r.Model, Stream: r.Stream, MaxTokens: r.MaxTokens, Reasoning: r.Reasoning, Previous: r.Previous}
+			if !reflect.DeepEqual(got, c.want) || !slices.Equal(r.Modalities(), c.modalities) {
+				t.Errorf("got %+v and %v", got, r.Modalities())
+			}
+		})
+	}
+	if _, err := Scan([]byte(`{"model":"m","background":true}`), responses); err == nil {
+		t.Error("an answer in the background is accepted")
 	}
 }
 
@@ -87,7 +132,7 @@ func FuzzScan(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r, err := Scan(body)
+		r, err := Scan(body, chat)
 		if err != nil {
 			return
 		}
@@ -99,6 +144,9 @@ func FuzzScan(f *testing.F) {
 			t.Fatalf("Scan(%q) = %+v", body, r)
 		}
 		want["model"] = "native"
+		if got := r.Modalities(); len(got) > len(Modalities()) {
+			t.Fatalf("Modalities of %q are %v", body, got)
+		}
 		if r.AddsUsage() {
 			options, _ := want["stream_options"].(map[string]any)
 			if options == nil {
@@ -122,7 +170,7 @@ func BenchmarkScanAndSplice1KB(b *testing.B) {
 	body := []byte(`{"model":"m","stream":true,"messages":[{"role":"user","content":"` + strings.Repeat("x", 950) + `"}]}`)
 	b.ReportAllocs()
 	for b.Loop() {
-		r, err := Scan(body)
+		r, err := Scan(body, chat)
 		if err != nil {
 			b.Fatal(err)
 		}
