@@ -127,7 +127,9 @@ type Agent struct {
 	Sources []Source `json:"sources"`
 	// Rounds and RoundLimit are of the task with the most rounds used.
 	Rounds     int `json:"rounds"`
-	RoundLimit int `json:"round_limit"`
+	RoundLimit int `json:"round_limit"` // 0 = no limit
+	// RoundWarning is the number of rounds from which to warn; 0 = no limit.
+	RoundWarning int `json:"round_warning"`
 }
 
 // Running is a run that has not ended.
@@ -145,9 +147,18 @@ type Task struct {
 	State        TaskState `json:"state"`
 	StartedAt    time.Time `json:"started_at,omitzero"`
 	LastProgress time.Time `json:"last_progress,omitzero"`
-	BlockedBy    []string  `json:"blocked_by,omitempty"`
-	Rounds       int       `json:"rounds"`
-	Stalled      bool      `json:"stalled"`
+	// BlockedBy are the ids of the tasks that this one waits for; Cycle says that
+	// it waits for itself that way.
+	BlockedBy []string `json:"blocked_by,omitempty"`
+	Cycle     bool     `json:"cycle,omitempty"`
+	// Rounds are the driver calls that were spent on the task. A task that is
+	// Paused is left out of them until a person resumes it.
+	Rounds int  `json:"rounds"`
+	Paused bool `json:"paused"`
+	// StallSuspected: in progress, and none seen for the task timeout. Stalled: at
+	// a later beat still none.
+	StallSuspected bool `json:"stall_suspected"`
+	Stalled        bool `json:"stalled"`
 }
 
 // TaskState is where a task stands. The set is closed.

@@ -16,9 +16,11 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/liveness"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/notify"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/ping"
+	"github.com/fleetwatch/fleetwatch/internal/heartbeat/preflight"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/run"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/slot"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/watchdog"
+	"github.com/fleetwatch/fleetwatch/internal/heartbeat/worklist"
 	"github.com/fleetwatch/fleetwatch/internal/httpserve"
 	"github.com/fleetwatch/fleetwatch/internal/lifecycle"
 	"github.com/fleetwatch/fleetwatch/internal/metrics"
@@ -51,6 +53,8 @@ type App struct {
 
 	ledger   *ledger.Ledger
 	book     *liveness.Book
+	survey   *preflight.Survey
+	tasks    *worklist.Tracker
 	exec     *driver.Exec
 	executor *run.Executor
 	loop     *slot.Loop
@@ -122,6 +126,7 @@ func (a *App) start(ctx context.Context) error {
 	a.stack.Go("notices", a.queue.Run)
 	a.stack.Go("checks", a.watch.Run)
 	a.stack.Go("upkeep", a.upkeep)
+	a.stack.Go("tasks", a.followTasks)
 	a.stack.Go("upstream ping", a.upstream)
 	a.stack.Go("states", a.follow)
 	a.stack.Push("runs", func(ctx context.Context) error { return a.executor.Stop(ctx, drainPatience) })
@@ -155,8 +160,13 @@ func (a *App) open(ctx context.Context, p *plan) error {
 	if a.exec, err = driver.NewExec(killGrace, p.config.secrets()...); err != nil {
 		return err
 	}
+	a.survey = preflight.NewSurvey(p.sources())
+	a.stack.Push("task sources", a.survey.Close)
+	if a.tasks, err = worklist.Open(ctx, a.ledger, a.survey, time.Now); err != nil {
+		return err
+	}
 	a.executor = run.New(run.Options{
-		Ledger: a.ledger, Book: a.book, Exec: a.exec, Log: a.log, Metrics: run.NewMetrics(a.registry), KillGrace: killGrace,
+		Ledger: a.ledger, Book: a.book, Work: a.tasks, Exec: a.exec, Log: a.log, Metrics: run.NewMetrics(a.registry), KillGrace: killGrace,
 		Returned: func(id string, at time.Time) { a.loop.Return(id, at) },
 		Changed:  func(string) { a.states.touch() },
 	})
@@ -248,6 +258,7 @@ func (a *App) apply(ctx context.Context, p *plan, starting bool) error {
 		a.book.Open(j.ID, records[j.ID].Facts)
 	}
 	a.setPlan(p)
+	a.survey.Set(p.sources())
 	a.queue.Set(p.config.Notify)
 	a.pings.Set(p.pingKeys())
 	a.executor.Set(p.jobs, run.Limits{

@@ -41,7 +41,11 @@ func (*collector) checkUp() *prometheus.Desc {
 }
 
 func (*collector) sourceUp() *prometheus.Desc {
-	return gauge("heartbeat_source_up", "Whether the task source could be read (1) or not (0).", "source")
+	return gauge("heartbeat_source_up", "Whether the task source could be read for every agent that names it (1) or not (0); absent until it was read.", "source")
+}
+
+func (*collector) sourceSeconds() *prometheus.Desc {
+	return gauge("heartbeat_source_seconds", "How long the last read of the task source took, of the agent where it took longest.", "source")
 }
 
 func (*collector) targetConfigured() *prometheus.Desc {
@@ -51,7 +55,7 @@ func (*collector) targetConfigured() *prometheus.Desc {
 // Describe implements [prometheus.Collector].
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		c.nextRun(), c.lastSuccess(), c.interval(), c.inProgress(), c.deadline(), c.checkUp(), c.sourceUp(), c.targetConfigured(),
+		c.nextRun(), c.lastSuccess(), c.interval(), c.inProgress(), c.deadline(), c.checkUp(), c.sourceUp(), c.sourceSeconds(), c.targetConfigured(),
 	} {
 		ch <- desc
 	}
@@ -68,7 +72,6 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	p := c.app.current()
-	sources := map[string]bool{}
 	for _, j := range p.jobs {
 		facts, _ := c.app.book.Facts(j.ID)
 		open, deadline := c.app.executor.InProgress(j.ID)
@@ -77,12 +80,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		send(c.interval(), j.Interval.Seconds(), j.ID)
 		send(c.inProgress(), float64(open), j.ID)
 		sendTime(c.deadline(), deadline, j.ID)
-		for _, name := range j.Agent.Sources.Names() {
-			sources[name] = true
-		}
 	}
-	for name := range sources {
-		send(c.sourceUp(), 0, name)
+	for name, stat := range c.app.survey.Stats() {
+		send(c.sourceUp(), boolean(stat.Up), name)
+		send(c.sourceSeconds(), stat.Took.Seconds(), name)
 	}
 	for _, check := range c.app.watch.Snapshots() {
 		if check.Status != watchdog.StatusNew {

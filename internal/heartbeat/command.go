@@ -42,8 +42,15 @@ func Program() program.Program {
 			{Name: "status", Args: "[AGENT]", Summary: "Show the state of the fleet or of one agent.", Example: "heartbeat status coo --json", Setup: setupStatus},
 			{Name: "runs", Args: "[AGENT]", Summary: "Show the history of runs.", Example: "heartbeat runs coo --since 24h --outcome failed", Setup: setupRuns},
 			{Name: "health", Args: "AGENT", Summary: "Exit with 0 if the agent is up or started, else with 1.", Example: "heartbeat health coo", Setup: setupHealth},
-			{Name: "pause", Args: "AGENT", Summary: "Leave out the slots of an agent (--all: of all) until it is resumed.", Example: "heartbeat pause coo", Setup: setupPaused("pause")},
-			{Name: "resume", Args: "AGENT", Summary: "Beat a paused agent (--all: all of them) again.", Example: "heartbeat resume --all", Setup: setupPaused("resume")},
+			{Name: "check", Args: "AGENT", Summary: "Read an agent's task sources now and show what they say; its driver is not called.", Example: "heartbeat check coo", Setup: setupCheck},
+			{
+				Name: "pause", Args: "AGENT [TASK]", Example: "heartbeat pause coo", Setup: setupPaused("pause"),
+				Summary: "Leave out the slots of an agent (--all: of all), or one of its tasks, until it is resumed.",
+			},
+			{
+				Name: "resume", Args: "AGENT [TASK]", Example: "heartbeat resume opengineer 'list#deploy-1'", Setup: setupPaused("resume"),
+				Summary: "Beat a paused agent (--all: all of them) again, or release one of its tasks, as one that reached its round limit.",
+			},
 		},
 	}
 }

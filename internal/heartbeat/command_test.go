@@ -109,7 +109,7 @@ func TestCommandsAgainstAServer(t *testing.T) {
 		{"pause coo", 0, "coo: paused"},
 		{"health coo", 1, "paused"},
 		{"resume --all", 0, "worker: resumed"},
-		{"pause", 2, "expected agents or --all"},
+		{"pause", 2, "expected an agent"},
 	}
 	for _, test := range tests {
 		args := append(strings.Fields(test.args), "-config", file)

@@ -16,6 +16,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/fleet"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/job"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/notify"
+	"github.com/fleetwatch/fleetwatch/internal/heartbeat/run"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/slot"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/watchdog"
 	"github.com/fleetwatch/fleetwatch/internal/httpserve"
@@ -31,6 +32,7 @@ type Config struct {
 	Gateway      Gateway                  `yaml:"gateway"`
 	Alertmanager Alertmanager             `yaml:"alertmanager"`
 	Sources      Sources                  `yaml:"sources"`
+	Messages     Messages                 `yaml:"messages"`
 	Schedule     Schedule                 `yaml:"schedule"`
 	CatchUp      CatchUp                  `yaml:"catch_up"`
 	Concurrency  Concurrency              `yaml:"concurrency"`
@@ -73,6 +75,20 @@ type Sources struct {
 	OpenClaw  OpenClaw  `yaml:"openclaw"`
 	WorkBoard WorkBoard `yaml:"workboard"`
 	Multica   Multica   `yaml:"multica"`
+	Documents Documents `yaml:"documents"`
+}
+
+// Documents is how Markdown files with tasks are read; the roster says which.
+type Documents struct {
+	Cache   time.Duration `yaml:"cache"` // how often they are read, and how long an answer is used again
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// Messages are the first words of what a driver tells its agent; what there is to
+// do follows.
+type Messages struct {
+	Beat     string `yaml:"beat"`
+	Recovery string `yaml:"recovery"` // where tasks are stuck
 }
 
 // OpenClaw is one OpenClaw installation.
@@ -168,7 +184,9 @@ func DefaultConfig() Config {
 			OpenClaw:  OpenClaw{Home: "~/.openclaw", URL: "http://127.0.0.1:18789", CLI: "openclaw", Cache: time.Minute, Timeout: 10 * time.Second},
 			WorkBoard: WorkBoard{Via: "cli"},
 			Multica:   Multica{CLI: "multica", Cache: time.Minute},
+			Documents: Documents{Cache: 10 * time.Second, Timeout: 5 * time.Second},
 		},
+		Messages:    Messages{Beat: run.DefaultMessage, Recovery: run.DefaultRecovery},
 		Schedule:    Schedule{Spread: spreadHash, Overlap: job.OverlapSkip},
 		CatchUp:     CatchUp{Policy: slot.Latest, Window: time.Hour, Cap: 3},
 		Concurrency: Concurrency{Total: 8, PerDriver: map[string]int{"openclaw": 2}},
@@ -176,6 +194,11 @@ func DefaultConfig() Config {
 		Retention:   Retention{Runs: 30 * 24 * time.Hour, Log: 7 * 24 * time.Hour},
 	}
 }
+
+const (
+	minSourceTime = 100 * time.Millisecond
+	maxWords      = 8 << 10 // of a message: it has to fit into one variable of a command's environment
+)
 
 const (
 	spreadHash = "hash"
@@ -208,9 +231,23 @@ func (c *Config) Validate(r *confload.Report) {
 	atLeastZero(r, "catch_up.window", c.CatchUp.Window)
 	atLeastZero(r, "retention.runs", c.Retention.Runs)
 	atLeastZero(r, "retention.log", c.Retention.Log)
+	c.validateDocuments(r)
 	c.validateChecks(r)
 	for i, j := range c.Jobs {
 		j.validate(r, fmt.Sprintf("jobs[%d]", i))
+	}
+}
+
+func (c *Config) validateDocuments(r *confload.Report) {
+	for path, d := range map[string]time.Duration{"sources.documents.cache": c.Sources.Documents.Cache, "sources.documents.timeout": c.Sources.Documents.Timeout} {
+		if d < minSourceTime {
+			r.Errorf(path, "expected at least %s, got %s", minSourceTime, d)
+		}
+	}
+	for path, text := range map[string]string{"messages.beat": c.Messages.Beat, "messages.recovery": c.Messages.Recovery} {
+		if text == "" || len(text) > maxWords {
+			r.Errorf(path, "expected a text of 1 to %d bytes", maxWords)
+		}
 	}
 }
 

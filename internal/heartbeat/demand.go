@@ -21,7 +21,9 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/job"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/ledger"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/liveness"
+	"github.com/fleetwatch/fleetwatch/internal/heartbeat/preflight"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/run"
+	"github.com/fleetwatch/fleetwatch/internal/heartbeat/worklist"
 	"github.com/fleetwatch/fleetwatch/internal/program"
 )
 
@@ -81,8 +83,20 @@ func (d demand) alone(ctx context.Context, p *plan, log *slog.Logger) (ledger.Ru
 	if err != nil {
 		return ledger.Run{}, err
 	}
+	survey := preflight.NewSurvey(p.sources())
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), killGrace)
+		defer cancel()
+		if err := survey.Close(closing); err != nil {
+			log.Warn("task sources still being read", "error", err)
+		}
+	}()
+	tasks, err := worklist.Open(ctx, record, survey, time.Now)
+	if err != nil {
+		return ledger.Run{}, err
+	}
 	executor := run.New(run.Options{
-		Ledger: record, Book: book, Exec: exec, Log: log, Metrics: run.NewMetrics(prometheus.NewRegistry()), KillGrace: killGrace,
+		Ledger: record, Book: book, Work: tasks, Exec: exec, Log: log, Metrics: run.NewMetrics(prometheus.NewRegistry()), KillGrace: killGrace,
 		Returned: func(string, time.Time) {}, Changed: func(string) {},
 	})
 	executor.Set([]job.Job{p.byID[d.id]}, run.Limits{Retries: p.config.Retries.Max, RetryBase: p.config.Retries.Base})

@@ -11,6 +11,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/fleet"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/job"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/preflight"
+	"github.com/fleetwatch/fleetwatch/internal/tasksource/documents"
 )
 
 // plan is a configuration with its roster, whole and checked.
@@ -61,6 +62,10 @@ func (p *plan) build(path string) error {
 			all.Problems = append(all.Problems, problem.Problems...)
 			continue
 		}
+		if wrong := p.badGlobs(i, agent); len(wrong) > 0 {
+			all.Problems = append(all.Problems, wrong...)
+			continue
+		}
 		j, key, err := p.agentJob(agent)
 		if err != nil {
 			return err
@@ -87,6 +92,20 @@ func (p *plan) build(path string) error {
 		return all
 	}
 	return nil
+}
+
+// badGlobs names the globs of an agent that can match nothing.
+func (p *plan) badGlobs(i int, a fleet.Agent) []confload.Problem {
+	var out []confload.Problem
+	if a.Sources.Documents == nil {
+		return nil
+	}
+	for n, glob := range a.Sources.Documents.Globs {
+		if err := documents.CheckGlob(glob); err != nil {
+			out = append(out, problemOf(string(p.config.Roster), fmt.Sprintf("agents[%d].sources.documents.globs[%d]", i, n), err.Error()).Problems...)
+		}
+	}
+	return out
 }
 
 var (
@@ -117,6 +136,7 @@ func (p *plan) agentJob(a fleet.Agent) (job.Job, string, error) {
 	return job.Job{
 		ID: a.ID, Kind: job.KindAgent, Agent: a, Schedule: schedule, Interval: interval(a.Every, schedule), Grace: a.Grace,
 		Overlap: p.config.Schedule.Overlap, AlwaysRun: p.config.Schedule.AlwaysRun,
+		Message: p.config.Messages.Beat, Recovery: p.config.Messages.Recovery,
 	}, key, nil
 }
 
@@ -131,7 +151,7 @@ func (p *plan) ownJob(c JobConfig) (job.Job, string, error) {
 	}
 	j := job.Job{
 		ID: c.ID, Kind: job.KindJob, Schedule: schedule, Interval: interval(c.Every, schedule), Grace: c.Grace, Overlap: c.Overlap,
-		Agent: fleet.Agent{ID: c.ID, Label: c.Label, Owner: c.Owner, Driver: c.Driver, Timeout: c.Timeout},
+		Agent: fleet.Agent{ID: c.ID, Label: c.Label, Owner: c.Owner, Driver: c.Driver, Timeout: c.Timeout}, Message: p.config.Messages.Beat,
 	}
 	if j.Overlap == "" {
 		j.Overlap = p.config.Schedule.Overlap
@@ -183,7 +203,7 @@ func Unavailable(c Config, roster *fleet.Roster) []string {
 			models = append(models, a.ID)
 		}
 	}
-	for _, name := range []string{"openclaw", "workboard", "multica", "documents"} {
+	for _, name := range []string{"openclaw", "workboard", "multica"} {
 		if ids := sources[name]; len(ids) > 0 {
 			out = append(out, fmt.Sprintf("source %s of %s: not read; its tasks are unknown", name, strings.Join(ids, ", ")))
 		}

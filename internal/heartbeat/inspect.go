@@ -176,8 +176,11 @@ func setupPaused(action string) func(*flag.FlagSet) program.Run {
 		all := set.Bool("all", false, action+" every agent and job")
 		return func(ctx context.Context, env program.Env) error {
 			ids := env.Args
-			if *all == (len(ids) > 0) {
-				return program.Usagef("expected agents or --all, like: heartbeat %s coo", action)
+			if *all == (len(ids) > 0) || len(ids) > 2 {
+				return program.Usagef("expected an agent, an agent and one of its tasks, or --all, like: heartbeat %s coo", action)
+			}
+			if len(ids) == 2 {
+				return setTaskPaused(ctx, env, action, ids[0], ids[1])
 			}
 			if *all {
 				var answer struct {

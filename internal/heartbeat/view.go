@@ -8,7 +8,6 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/beat"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/job"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/liveness"
-	"github.com/fleetwatch/fleetwatch/internal/heartbeat/preflight"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/run"
 )
 
@@ -16,13 +15,18 @@ import (
 func (a *App) agent(j job.Job, now time.Time) beat.Agent {
 	f, _ := a.book.Facts(j.ID)
 	v := run.Rule(j).Judge(f, now)
+	picture := a.tasks.Picture(j.Agent)
+	tasks, rounds := picture.Wire(j.Agent.MaxRounds)
 	out := beat.Agent{
 		ID: j.ID, Label: j.Agent.Label, Class: j.Agent.Class, Owner: j.Agent.Owner, Host: j.Agent.Host, Model: j.Agent.Model,
 		Driver: j.Agent.Driver.Type, State: v.State, Reason: v.Reason, Since: a.states.since(j.ID, v),
 		LastBeat: f.Beat, LastSign: f.Sign, LastStart: f.Start, LastSuccess: f.Success, LastFailure: f.Failure,
 		LastRun: f.Run, LastOutcome: f.RunOutcome, NextDue: v.Due, NextRun: a.loop.Next(j.ID),
 		IntervalSeconds: j.Interval.Seconds(), GraceSeconds: j.Grace.Seconds(),
-		Tasks: []beat.Task{}, Sources: preflight.Sources(j.Agent.Sources.Names()), RoundLimit: j.Agent.MaxRounds,
+		Tasks: tasks, Sources: picture.Sources, Rounds: rounds, RoundLimit: j.Agent.MaxRounds, RoundWarning: roundWarning(j.Agent),
+	}
+	if out.Sources == nil {
+		out.Sources = []beat.Source{}
 	}
 	if !f.OpenSince.IsZero() {
 		out.Running = &beat.Running{RunID: f.OpenRun, Since: f.OpenSince, Deadline: f.OpenDeadline}

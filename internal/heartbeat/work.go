@@ -49,10 +49,17 @@ func (a *App) PingJob(ctx context.Context, id string, e ping.Event) error {
 		func(f liveness.Facts) error {
 			return a.ledger.AddPing(ctx, ledger.Ping{Job: id, At: p.At, Kind: e.Kind, ExitStatus: e.ExitStatus, Run: e.Run, Body: e.Body}, f)
 		})
-	if err == nil {
-		a.states.touch()
+	if err != nil {
+		return err
 	}
-	return err
+	if e.Kind == liveness.PingStart && j.PingsIn() {
+		if err := a.tasks.Started(ctx, j.Agent); err != nil {
+			// The ping itself is recorded: it is answered as taken.
+			a.log.Error("round of a reported run not recorded", "job", id, "error", err)
+		}
+	}
+	a.states.touch()
+	return nil
 }
 
 // PingCheck implements [ping.Receiver].

@@ -50,6 +50,9 @@ type Job struct {
 	Overlap  Overlap
 	// AlwaysRun calls the driver although nothing is pending.
 	AlwaysRun bool
+	// Message begins what the driver tells the agent; Recovery does where tasks are
+	// stuck.
+	Message, Recovery string
 }
 
 // PingsIn reports whether nothing but the agent's own pings can beat it.

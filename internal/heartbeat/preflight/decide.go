@@ -29,12 +29,16 @@ const (
 	ReasonNoDriver Reason = "no_driver"
 	// ReasonNoWork: every source was read, and none has work.
 	ReasonNoWork Reason = "no_work"
+	// ReasonPartlyUnknown: the sources that could be read have no work; others
+	// could not be read.
+	ReasonPartlyUnknown Reason = "sources_partly_unknown"
 	// ReasonSourcesUnknown: no source could be read, so whether there is work
 	// is not known; to call would spend tokens on a guess.
 	ReasonSourcesUnknown Reason = "sources_unknown"
 )
 
-// Decide decides on a run from what its sources said. An agent without sources
+// Decide decides on a run from what its sources said; pending counts the tasks
+// that can be worked on now. An agent without sources
 // has nothing that could say "nothing to do": its driver is called at every
 // slot, like a plain cron job. A person's demand always calls.
 func Decide(j job.Job, demand bool, sources []beat.Source, pending int) (Decision, Reason) {
@@ -51,18 +55,10 @@ func Decide(j job.Job, demand bool, sources []beat.Source, pending int) (Decisio
 		return Call, ""
 	case known == 0:
 		return Skip, ReasonSourcesUnknown
+	case known < len(sources):
+		return Idle, ReasonPartlyUnknown
 	}
 	return Idle, ReasonNoWork
-}
-
-// Sources returns the health of an agent's sources. This version reads none of
-// them, so each one is unknown.
-func Sources(names []string) []beat.Source {
-	out := make([]beat.Source, 0, len(names))
-	for _, name := range names {
-		out = append(out, beat.Source{Name: name, State: beat.SourceUnknown, Detail: "not available in this version"})
-	}
-	return out
 }
 
 // ours reports whether a process belongs to a run.

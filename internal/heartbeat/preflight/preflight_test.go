@@ -39,7 +39,7 @@ func TestDecide(t *testing.T) {
 		{"no work", "exec", false, false, []beat.Source{known}, 0, Idle, ReasonNoWork},
 		{"no work, always_run", "exec", true, false, []beat.Source{known}, 0, Call, ""},
 		{"no work, demanded", "exec", false, true, []beat.Source{known}, 0, Call, ""},
-		{"one source unknown, beats go on", "exec", false, false, []beat.Source{known, unknown}, 0, Idle, ReasonNoWork},
+		{"one source unknown, beats go on", "exec", false, false, []beat.Source{known, unknown}, 0, Idle, ReasonPartlyUnknown},
 		{"one source unknown, another has work", "exec", false, false, []beat.Source{known, unknown}, 2, Call, ""},
 		{"all sources unknown", "exec", false, false, []beat.Source{unknown, unknown}, 0, Skip, ReasonSourcesUnknown},
 		{"all sources unknown, always_run", "exec", true, false, []beat.Source{unknown}, 0, Call, ""},

@@ -19,15 +19,14 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/fleetwatch/fleetwatch/internal/beat"
+	"github.com/fleetwatch/fleetwatch/internal/fleet"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/driver"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/job"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/ledger"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/liveness"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/slot"
+	"github.com/fleetwatch/fleetwatch/internal/heartbeat/worklist"
 )
-
-// DefaultMessage is what a driver tells its agent.
-const DefaultMessage = "运行心跳检查。执行你的 HEARTBEAT.md 中的三源任务检查。"
 
 // The reasons of skipped runs that this package gives.
 const (
@@ -36,6 +35,7 @@ const (
 	ReasonMissed     = "missed"     // it came due while nobody looked and is not made up for
 	ReasonNoSign     = "no_sign"    // unverified: no independent sign of life
 	ReasonGone       = "interrupted_by_restart"
+	ReasonRecord     = "store_failed" // what the agent has to do could not be remembered
 )
 
 // ErrStopping is why runs are interrupted when heartbeat stops.
@@ -44,10 +44,20 @@ var ErrStopping = errors.New("heartbeat is stopping")
 // ErrUnknownJob says that there is no such job.
 var ErrUnknownJob = errors.New("no such agent or job")
 
+// Work knows what agents have to do.
+type Work interface {
+	// Beat accounts for one beat of the agent and returns what there is to do.
+	Beat(ctx context.Context, agent fleet.Agent) (worklist.Agenda, error)
+	// Spend accounts for a call that names the tasks of the agenda, before it is
+	// made, and returns what it may name.
+	Spend(ctx context.Context, agent fleet.Agent, agenda worklist.Agenda) (worklist.Agenda, error)
+}
+
 // Options says what an Executor works with.
 type Options struct {
 	Ledger  *ledger.Ledger
 	Book    *liveness.Book
+	Work    Work
 	Exec    *driver.Exec
 	Log     *slog.Logger
 	Metrics *Metrics

@@ -22,7 +22,11 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/job"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/ledger"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/liveness"
+	"github.com/fleetwatch/fleetwatch/internal/heartbeat/preflight"
+	"github.com/fleetwatch/fleetwatch/internal/heartbeat/worklist"
 	"github.com/fleetwatch/fleetwatch/internal/sqlstore"
+	"github.com/fleetwatch/fleetwatch/internal/tasksource"
+	"github.com/fleetwatch/fleetwatch/internal/tasksource/documents"
 )
 
 type rig struct {
@@ -31,6 +35,7 @@ type rig struct {
 	dir      string
 	registry *prometheus.Registry
 	returned atomic.Int64
+	survey   *preflight.Survey
 }
 
 func newRig(t *testing.T, limits Limits, jobs ...job.Job) *rig {
@@ -46,8 +51,18 @@ func newRig(t *testing.T, limits Limits, jobs ...job.Job) *rig {
 	}
 	r := &rig{t: t, dir: dir, registry: prometheus.NewRegistry()}
 	book := liveness.NewBook()
+	r.survey = preflight.NewSurvey([]preflight.Source{{
+		Name: documents.Name, Timeout: time.Minute,
+		Read: func(ctx context.Context, a fleet.Agent) ([]tasksource.Task, error) {
+			return documents.Read(ctx, dir, a.Sources.Documents.Globs)
+		},
+	}})
+	tasks, err := worklist.Open(t.Context(), record, r.survey, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.Executor = New(Options{
-		Ledger: record, Book: book, Exec: commands, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(r.registry),
+		Ledger: record, Book: book, Work: tasks, Exec: commands, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(r.registry),
 		KillGrace: 200 * time.Millisecond, Changed: func(string) {},
 		Returned: func(string, time.Time) { r.returned.Add(1) },
 	})
@@ -63,6 +78,9 @@ func newRig(t *testing.T, limits Limits, jobs ...job.Job) *rig {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
 		defer cancel()
 		if err := r.Stop(ctx, 0); err != nil {
+			t.Error(err)
+		}
+		if err := r.survey.Close(ctx); err != nil {
 			t.Error(err)
 		}
 		if err := record.Close(); err != nil {

@@ -10,35 +10,67 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/ledger"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/liveness"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/preflight"
+	"github.com/fleetwatch/fleetwatch/internal/heartbeat/worklist"
 )
 
 // perform carries out a claimed run to its end.
 func (e *Executor) perform(j job.Job, r ledger.Run) ledger.Run {
-	rule := Rule(j)
-	sources := preflight.Sources(j.Agent.Sources.Names())
-	decision, reason := preflight.Decide(j, r.Trigger == ledger.TriggerDemand, sources, 0)
 	end := liveness.Finished{Run: r.ID}
 	log := ""
-	switch decision {
-	case preflight.Skip:
-		r.Outcome, r.Reason = beat.OutcomeSkipped, string(reason)
-		r.Detail = "none of its sources could be read"
-	case preflight.Idle:
-		r.Outcome, r.Reason = beat.OutcomeIdle, string(reason)
-		r.Detail = e.idleSign(j, rule, &end)
-	case preflight.Call:
-		var result driver.Result
-		result, r.Attempt = e.call(j, r)
-		r.Outcome, r.Reason, r.Detail, r.ExitCode = result.Outcome, string(result.Reason), result.Detail, result.ExitCode
-		log = result.Log
-		if r.Outcome == beat.OutcomeOK {
-			e.verify(j, &r, &end)
-		}
+	agenda, err := e.o.Work.Beat(e.ctx, j.Agent)
+	if err != nil {
+		e.unremembered(&r, err)
+	} else {
+		log = e.decide(j, &r, agenda, &end)
 	}
 	r.FinishedAt = time.Now().UTC()
 	end.At, end.Outcome = r.FinishedAt, r.Outcome
 	e.finish(j, r, log, end)
 	return r
+}
+
+// decide makes of the run what the agenda asks for, and returns its log.
+func (e *Executor) decide(j job.Job, r *ledger.Run, agenda worklist.Agenda, end *liveness.Finished) (log string) {
+	decision, reason := preflight.Decide(j, r.Trigger == ledger.TriggerDemand, agenda.Sources, agenda.Pending())
+	switch decision {
+	case preflight.Skip:
+		r.Outcome, r.Reason = beat.OutcomeSkipped, string(reason)
+		r.Detail = "none of its sources could be read" + unreadable(agenda.Sources)
+	case preflight.Idle:
+		r.Outcome, r.Reason = beat.OutcomeIdle, string(reason)
+		r.Detail = e.idleSign(j, Rule(j), end)
+	case preflight.Call:
+		agenda, err := e.o.Work.Spend(e.ctx, j.Agent, agenda)
+		if err != nil {
+			e.unremembered(r, err)
+			return ""
+		}
+		var result driver.Result
+		result, r.Attempt = e.call(j, *r, e.message(j, agenda))
+		r.Outcome, r.Reason, r.Detail, r.ExitCode = result.Outcome, string(result.Reason), result.Detail, result.ExitCode
+		log = result.Log
+		if r.Outcome == beat.OutcomeOK {
+			e.verify(j, r, end)
+		}
+	}
+	return log
+}
+
+// unremembered ends a run whose tasks could not be accounted for: a call that is
+// not accounted for could be one too many.
+func (e *Executor) unremembered(r *ledger.Run, err error) {
+	r.Outcome, r.Reason, r.Detail = beat.OutcomeSkipped, ReasonRecord, "its tasks could not be remembered"
+	e.o.Log.Error("run skipped, its tasks could not be remembered", "run_id", r.ID, "error", err)
+}
+
+func unreadable(sources []beat.Source) string {
+	text := ""
+	for _, source := range sources {
+		if source.State != beat.SourceOK {
+			text += "; " + source.Name + ": " + source.Detail
+		}
+	}
+	return text
 }
 
 // Rule is how a job is judged.
@@ -83,7 +115,7 @@ func (e *Executor) verify(j job.Job, r *ledger.Run, end *liveness.Finished) {
 }
 
 // call calls the driver, again where a call had no effect.
-func (e *Executor) call(j job.Job, r ledger.Run) (result driver.Result, attempts int) {
+func (e *Executor) call(j job.Job, r ledger.Run, message string) (result driver.Result, attempts int) {
 	ctx, end := e.activate(j, r.ID)
 	defer end()
 	e.mu.Lock()
@@ -92,7 +124,7 @@ func (e *Executor) call(j job.Job, r ledger.Run) (result driver.Result, attempts
 	for attempt := 1; ; attempt++ {
 		call := driver.Call{
 			RunID: r.ID, Attempt: attempt, Agent: j.ID, Slot: r.ScheduledAt,
-			Trigger: string(r.Trigger), Reason: r.Note, Message: DefaultMessage,
+			Trigger: string(r.Trigger), Reason: r.Note, Message: message,
 		}
 		result = e.o.Exec.Run(ctx, j.Agent.Driver, call, func(p driver.Process) { e.started(r.ID, attempt, p) })
 		if !result.Retryable || attempt > limits.Retries {
