@@ -53,6 +53,11 @@ type Options struct {
 	URL        URL
 	Migrations fs.FS // goose *.sql files at its root, numbered from 00001
 	FullSync   bool  // synchronous=FULL: commits survive a loss of power
+	// WALLimit is for stores whose commits are waited for. 0: SQLite copies commits
+	// from its write-ahead log into the file now and then, as a part of a commit.
+	// Above: that is done beside the commits, and where the log has grown beyond so
+	// many bytes nevertheless, a commit waits until it is cut.
+	WALLimit int64
 }
 
 // DB is an open store. Its methods may be used from several goroutines.
@@ -64,6 +69,7 @@ type DB struct {
 	stopped chan struct{}
 	closed  chan struct{}
 	full    atomic.Bool
+	copier  *copier // nil where SQLite's own checkpoints are used
 }
 
 // ErrClosed is what Batch returns after Close.
@@ -81,18 +87,31 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{path: path, queue: make(chan batched, maxBatch), stopped: make(chan struct{}), closed: make(chan struct{})}
-	if db.write, err = open(path, o.FullSync, 1); err != nil {
+	var pragmas []string
+	if o.WALLimit > 0 {
+		pragmas = append(pragmas, "wal_autocheckpoint(0)")
+	}
+	if db.write, err = open(path, o.FullSync, 1, busyTimeout, pragmas...); err != nil {
 		return nil, err
 	}
-	if db.read, err = open(path, o.FullSync, 4); err != nil {
+	if db.read, err = open(path, o.FullSync, 4, busyTimeout); err != nil {
 		return nil, errors.Join(err, db.write.Close())
 	}
 	if err := db.verify(ctx, o.Migrations); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening store %s: %w", path, err), db.write.Close(), db.read.Close())
 	}
+	if o.WALLimit > 0 {
+		if db.copier, err = newCopier(path, o); err != nil {
+			return nil, errors.Join(err, db.write.Close(), db.read.Close())
+		}
+		go db.copier.run(db.stopped)
+	}
 	go db.batchLoop()
 	return db, nil
 }
+
+// busyTimeout is how long a connection waits for another's lock.
+const busyTimeout = 10 * time.Second
 
 // prepare makes the folder and the file, so that their modes are ours.
 func prepare(path string) error {
@@ -109,14 +128,14 @@ func prepare(path string) error {
 	return f.Close()
 }
 
-func open(path string, full bool, connections int) (*sql.DB, error) {
+func open(path string, full bool, connections int, busy time.Duration, pragmas ...string) (*sql.DB, error) {
 	synchronous := "NORMAL"
 	if full {
 		synchronous = "FULL"
 	}
-	query := url.Values{"_txlock": {"immediate"}, "_pragma": {
-		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(" + synchronous + ")", "foreign_keys(1)",
-	}}
+	query := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{
+		fmt.Sprintf("busy_timeout(%d)", busy.Milliseconds()), "journal_mode(WAL)", "synchronous(" + synchronous + ")", "foreign_keys(1)",
+	}, pragmas...)}
 	dsn := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: query.Encode()}
 	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
@@ -192,6 +211,9 @@ func (db *DB) Write(ctx context.Context, fn func(*sql.Tx) error) error {
 	if err := tx.Commit(); err != nil {
 		return db.note(fmt.Errorf("committing: %w", err))
 	}
+	if db.copier != nil {
+		db.copier.wrote()
+	}
 	return db.note(nil)
 }
 
@@ -216,6 +238,11 @@ func (db *DB) note(err error) error {
 func (db *DB) Check(ctx context.Context) error {
 	if db.full.Load() {
 		return fmt.Errorf("the disk of %s is full; free space there", filepath.Dir(db.path))
+	}
+	if db.copier != nil {
+		if err := db.copier.failure(); err != nil {
+			return err
+		}
 	}
 	var one int
 	if err := db.read.QueryRowContext(ctx, "SELECT 1").Scan(&one); err != nil {
@@ -276,5 +303,9 @@ func (db *DB) SizeBytes() map[string]int64 {
 func (db *DB) Close() error {
 	close(db.stopped)
 	<-db.closed
-	return errors.Join(db.read.Close(), db.write.Close())
+	var err error
+	if db.copier != nil {
+		err = db.copier.close()
+	}
+	return errors.Join(err, db.read.Close(), db.write.Close())
 }
