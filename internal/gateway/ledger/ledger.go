@@ -32,6 +32,12 @@ const (
 	gather     = time.Millisecond       // between the beginnings of two commits then
 	openAfter  = time.Second            // an open request gets its row after this
 	sweepEvery = 500 * time.Millisecond // how often open requests are looked through
+	// retryAfter is how long a commit of states and events alone is not tried again
+	// after one that failed; a row that comes is tried at once.
+	retryAfter = 5 * time.Second
+	// walLimit is what the file of commits may grow to before it is cut; see
+	// [sqlstore.Options].
+	walLimit = 64 << 20
 )
 
 // ErrSlow is returned by Commit where the commit takes longer than its caller waits.
@@ -41,9 +47,15 @@ var ErrSlow = errors.New("the ledger's commit takes too long")
 // Options says how to open a ledger.
 type Options struct {
 	URL sqlstore.URL
+	// Zone is whose days the daily sums are of; nil = UTC. Days that are past stay as
+	// they were counted when it changes.
+	Zone *time.Location
 	// States returns the backend states that have changed since the last call, as
 	// JSON by name. They are kept in the same commit as the rows that follow.
 	States func() map[string][]byte
+	// Events returns the cooldowns that have begun, changed or ended since the last
+	// call. They are kept as States are.
+	Events func() []CooldownEvent
 	// Observe is told of every commit.
 	Observe func(took time.Duration, rows int, err error)
 }
@@ -51,11 +63,17 @@ type Options struct {
 // Ledger is an open record. Run must be running for Commit to return.
 type Ledger struct {
 	options Options
+	zone    *time.Location
 	db      *sqlstore.DB
-	insert  *sql.Stmt
-	queue   chan entry
-	poke    chan struct{}
-	last    atomic.Int64 // newest id given out
+	statements
+	queue chan *entry
+	poke  chan struct{}
+	last  atomic.Int64 // newest id given out
+
+	// Of Run alone, once New has returned.
+	rollups *rollups
+	unsaved unsaved
+	retry   time.Time // when a commit without rows may be tried again
 
 	mu   sync.Mutex // guards the list of open requests
 	head Open       // sentinel; head.next is the oldest
@@ -63,10 +81,29 @@ type Ledger struct {
 	count atomic.Int64 // of the list
 }
 
+// entry is a row on its way into the store.
 type entry struct {
-	id   ID
-	args []any // of insertRow
-	done chan<- error
+	id       ID
+	response string // that the row pins to its backend; "" = none
+	backend  string
+	at       time.Time
+	args     []any // of insertRow
+	ended    bool  // then share counts
+	share    share
+	done     chan error
+}
+
+// newEntry takes from the row all that is stored: its owner may change it later.
+func newEntry(r *Row, zone *time.Location) (*entry, error) {
+	args, err := arguments(r)
+	if err != nil {
+		return nil, err
+	}
+	e := &entry{id: r.ID, response: r.ResponseID, backend: r.Backend, at: r.StartedAt, args: args, done: make(chan error, 1)}
+	if e.ended = r.Status != Pending && r.Status != Streaming; e.ended {
+		e.share = shareOf(r, zone)
+	}
+	return e, nil
 }
 
 // New opens the store and marks what an earlier process left open as interrupted.
@@ -76,32 +113,40 @@ func New(ctx context.Context, o Options) (*Ledger, int64, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("opening the ledger's schema: %w", err)
 	}
-	l := &Ledger{options: o, queue: make(chan entry, maxBatch), poke: make(chan struct{}, 1)}
+	l := &Ledger{options: o, zone: o.Zone, queue: make(chan *entry, maxBatch), poke: make(chan struct{}, 1), rollups: newRollups()}
+	if l.zone == nil {
+		l.zone = time.UTC
+	}
 	l.head.next, l.head.prev = &l.head, &l.head
-	if l.db, err = sqlstore.Open(ctx, sqlstore.Options{URL: o.URL, Migrations: folder}); err != nil {
+	if l.db, err = sqlstore.Open(ctx, sqlstore.Options{URL: o.URL, Migrations: folder, WALLimit: walLimit}); err != nil {
 		return nil, 0, err
 	}
-	var interrupted int64
-	err = l.db.Write(ctx, func(tx *sql.Tx) error {
-		interrupted, err = markInterrupted(ctx, tx)
-		return err
-	})
-	if err == nil {
-		var newest int64
-		newest, err = newestID(ctx, l.db.Read())
-		l.last.Store(newest)
-	}
-	if err == nil {
-		l.insert, err = l.db.Prepare(ctx, insertRow)
-	}
+	interrupted, err := l.begin(ctx)
 	if err != nil {
-		return nil, 0, errors.Join(fmt.Errorf("opening the ledger: %w", err), l.db.Close())
+		return nil, 0, errors.Join(fmt.Errorf("opening the ledger: %w", err), l.Close())
 	}
 	return l, interrupted, nil
 }
 
+// begin makes an opened store ready.
+func (l *Ledger) begin(ctx context.Context) (interrupted int64, err error) {
+	if err := l.prepare(ctx, l.db); err != nil {
+		return 0, err
+	}
+	err = l.db.Write(ctx, func(tx *sql.Tx) error {
+		interrupted, err = l.settle(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	newest, err := newestID(ctx, l.db.Read())
+	l.last.Store(newest)
+	return interrupted, err
+}
+
 // Close closes the store. Run must have returned.
-func (l *Ledger) Close() error { return errors.Join(l.insert.Close(), l.db.Close()) }
+func (l *Ledger) Close() error { return errors.Join(l.statements.close(), l.db.Close()) }
 
 // Ready is a readiness check.
 func (l *Ledger) Ready(ctx context.Context) error { return l.db.Check(ctx) }
@@ -123,20 +168,19 @@ func (l *Ledger) NextID(now time.Time) ID {
 // Commit stores the row and returns once it is durable, or an error, ErrSlow after
 // maxWait.
 func (l *Ledger) Commit(row *Row, maxWait time.Duration) error {
-	args, err := arguments(row)
+	e, err := newEntry(row, l.zone)
 	if err != nil {
 		return err
 	}
-	done := make(chan error, 1)
 	timer := time.NewTimer(maxWait)
 	defer timer.Stop()
 	select {
-	case l.queue <- entry{row.ID, args, done}:
+	case l.queue <- e:
 	case <-timer.C:
 		return ErrSlow
 	}
 	select {
-	case err := <-done:
+	case err := <-e.done:
 		return err
 	case <-timer.C:
 		return ErrSlow
@@ -155,7 +199,7 @@ func (l *Ledger) Poke() {
 func (l *Ledger) Run(ctx context.Context) error {
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
-	batch := make([]entry, 0, maxBatch)
+	batch := make([]*entry, 0, maxBatch)
 	var began time.Time // the last commit of rows
 	rows := 0           // that it held
 	for {
@@ -191,7 +235,7 @@ func wait(d time.Duration) {
 }
 
 // collect takes what is waiting already.
-func (l *Ledger) collect(batch []entry) []entry {
+func (l *Ledger) collect(batch []*entry) []*entry {
 	for len(batch) < maxBatch {
 		select {
 		case e := <-l.queue:
@@ -206,6 +250,7 @@ func (l *Ledger) collect(batch []entry) []entry {
 func (l *Ledger) drain() error {
 	for {
 		batch := l.collect(nil)
+		l.retry = time.Time{} // the last chance
 		l.commit(batch)
 		if len(batch) == 0 {
 			return nil
@@ -214,24 +259,35 @@ func (l *Ledger) drain() error {
 }
 
 // commit stores rows, the rows of requests that are open for long, and changed
-// backend states in one transaction.
-func (l *Ledger) commit(batch []entry) {
-	open := l.dueOpen(time.Now())
-	states := l.options.States()
-	if len(batch)+len(open)+len(states) == 0 {
+// backend states in one transaction. What nobody waits for is kept for the next one
+// where it fails.
+func (l *Ledger) commit(batch []*entry) {
+	started := time.Now()
+	l.unsaved.collect(&l.options)
+	if len(batch) == 0 && started.Before(l.retry) {
 		return
 	}
-	started := time.Now()
+	open := l.dueOpen(started)
+	if len(batch)+len(open) == 0 && l.unsaved.empty() {
+		return
+	}
 	ctx := context.Background() // several requests wait for it, no one of them may end it
 	err := l.db.Write(ctx, func(tx *sql.Tx) error {
-		if err := insertRows(ctx, tx.StmtContext(ctx, l.insert), batch); err != nil {
+		if err := l.store(ctx, tx, batch); err != nil {
 			return err
 		}
 		if err := upsertOpen(ctx, tx, open); err != nil {
 			return err
 		}
-		return upsertStates(ctx, tx, states, started)
+		return l.unsaved.write(ctx, tx, started)
 	})
+	if err == nil {
+		l.unsaved.saved()
+		l.retry = time.Time{}
+	} else {
+		again(open)
+		l.retry = started.Add(retryAfter)
+	}
 	l.options.Observe(time.Since(started), len(batch), err)
 	for _, e := range batch {
 		e.done <- err

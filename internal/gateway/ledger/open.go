@@ -45,12 +45,19 @@ func (l *Ledger) End(o *Open) {
 // OpenRequests returns how many requests are open.
 func (l *Ledger) OpenRequests() int { return int(l.count.Load()) }
 
+// dueRow is a row to be stored of a request that has not ended.
+type dueRow struct {
+	*Row
+	of     *Open
+	before Status // what was stored last
+}
+
 // dueOpen returns the rows of requests that are open for long and whose status is
 // not stored yet. The list is in the order of Begin, so the walk ends early.
-func (l *Ledger) dueOpen(now time.Time) []*Row {
+func (l *Ledger) dueOpen(now time.Time) []dueRow {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var due []*Row
+	var due []dueRow
 	for o := l.head.next; o != &l.head && now.Sub(o.row.StartedAt) >= openAfter; o = o.next {
 		status := Pending
 		if o.streaming.Load() {
@@ -59,13 +66,20 @@ func (l *Ledger) dueOpen(now time.Time) []*Row {
 		if o.written == status {
 			continue
 		}
-		o.written = status
 		row := o.row
 		row.Status = status
 		if b := o.backend.Load(); b != nil {
 			row.Backend = *b
 		}
-		due = append(due, &row)
+		due = append(due, dueRow{&row, o, o.written})
+		o.written = status
 	}
 	return due
+}
+
+// again has rows that could not be stored tried another time.
+func again(rows []dueRow) {
+	for _, r := range rows {
+		r.of.written = r.before
+	}
 }

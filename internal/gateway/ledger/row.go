@@ -35,6 +35,7 @@ type Row struct {
 	HTTPStatus int
 	Class      llm.Class
 	Model      string // as asked for
+	Label      string // what the sums know the model as; "" = Model
 	Backend    string
 	Pool       string
 	Client     string
@@ -44,9 +45,14 @@ type Row struct {
 	TTFB       time.Duration // 0 = no first byte came
 	Usage      llm.Usage
 	Cost       llm.Nano
+	ResponseID string // of an answer that a later request may continue, on the same backend; "" = none
 	Detail     Detail
 	Timeline   []Attempt // empty where one backend answered at once
 }
+
+// maxCost bounds the cost of one row: a million units and more are nonsense, and must
+// not overflow a sum.
+const maxCost llm.Nano = 1 << 50
 
 // Detail is what is read with a row and not searched.
 type Detail struct {
@@ -64,6 +70,9 @@ type Detail struct {
 	Price             *llm.Price      `json:"price,omitempty"`
 	TTFBAttempt       time.Duration   `json:"ttfb_attempt,omitempty"` // of the answering attempt alone
 	Started           time.Duration   `json:"started,omitempty"`      // of the answering attempt, after the request's start
+	Queued            time.Duration   `json:"queued,omitempty"`       // how long the request waited for a backend
+	Label             string          `json:"label,omitempty"`        // where it is not the model
+	ResponseID        string          `json:"response_id,omitempty"`
 }
 
 // Outcome is how an attempt ended.
@@ -96,6 +105,7 @@ type Attempt struct {
 	Tokens            int64         `json:"tokens,omitempty"`
 	Cost              llm.Nano      `json:"cost,omitempty"`
 	ProviderRequestID string        `json:"provider_request_id,omitempty"`
+	Emergency         bool          `json:"emergency,omitempty"` // called while cooling, since nothing else was left
 }
 
 // ID names a row. IDs grow with time; their text sorts as they do.

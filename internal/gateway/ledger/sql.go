@@ -6,25 +6,64 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
+	"github.com/fleetwatch/fleetwatch/internal/sqlstore"
 )
 
 const columns = `id, request_id, status, http_status, class, model, backend, pool, client, attempts, started_at, duration_us, ttfb_us, input, output, cache_read, cache_write, cost, detail, timeline`
 
-// The final row of a request replaces the one it got while it was open.
-const insertRow = `INSERT OR REPLACE INTO requests (` + columns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+// The final row of a request replaces the one it got while it was open, and no other:
+// a request counts once.
+const insertRow = `INSERT INTO requests (` + columns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET request_id = excluded.request_id, status = excluded.status, http_status = excluded.http_status, class = excluded.class, model = excluded.model,
+backend = excluded.backend, pool = excluded.pool, client = excluded.client, attempts = excluded.attempts, started_at = excluded.started_at, duration_us = excluded.duration_us,
+ttfb_us = excluded.ttfb_us, input = excluded.input, output = excluded.output, cache_read = excluded.cache_read, cache_write = excluded.cache_write, cost = excluded.cost,
+detail = excluded.detail, timeline = excluded.timeline WHERE requests.status IN ('pending', 'streaming')`
 
 const upsertOpenRow = `INSERT INTO requests (` + columns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET status = excluded.status, backend = excluded.backend WHERE requests.status IN ('pending', 'streaming')`
 
+const upsertPin = `INSERT INTO response_pins (response_id, backend, created_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET backend = excluded.backend, created_at = excluded.created_at`
+
 const upsertState = `INSERT INTO backend_states (name, state, updated_at) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at`
+
+// statements are prepared once: compiling one costs more than running it.
+type statements struct {
+	insert, hourly, daily, pin *sql.Stmt
+}
+
+func (s *statements) prepare(ctx context.Context, db *sqlstore.DB) error {
+	for _, x := range []struct {
+		into  **sql.Stmt
+		query string
+	}{{&s.insert, insertRow}, {&s.hourly, upsertHourly}, {&s.daily, upsertDaily}, {&s.pin, upsertPin}} {
+		var err error
+		if *x.into, err = db.Prepare(ctx, x.query); err != nil {
+			return fmt.Errorf("preparing a statement: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *statements) close() error {
+	var errs []error
+	for _, statement := range []*sql.Stmt{s.insert, s.hourly, s.daily, s.pin} {
+		if statement != nil {
+			errs = append(errs, statement.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // arguments are the values of a row in the order of columns.
 func arguments(r *Row) ([]any, error) {
-	r.Detail.Reasoning, r.Detail.UsageSource = r.Usage.Reasoning, r.Usage.Source
+	r.Cost = min(r.Cost, maxCost)
+	r.Detail.Reasoning, r.Detail.UsageSource, r.Detail.ResponseID = r.Usage.Reasoning, r.Usage.Source, r.ResponseID
+	if r.Label != r.Model {
+		r.Detail.Label = r.Label
+	}
 	detail, err := json.Marshal(r.Detail)
 	if err != nil {
 		return nil, fmt.Errorf("encoding request %s: %w", r.ID, err)
@@ -47,18 +86,38 @@ func arguments(r *Row) ([]any, error) {
 	}, nil
 }
 
-func insertRows(ctx context.Context, insert *sql.Stmt, batch []entry) error {
+// store writes rows, and what they add to the rollups: all of it, or nothing where
+// the transaction fails.
+func (l *Ledger) store(ctx context.Context, tx *sql.Tx, batch []*entry) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	defer l.rollups.forget()
+	insert := tx.StmtContext(ctx, l.insert)
 	for _, e := range batch {
-		if _, err := insert.ExecContext(ctx, e.args...); err != nil {
+		result, err := insert.ExecContext(ctx, e.args...)
+		if err != nil {
 			return fmt.Errorf("storing request %s: %w", e.id, err)
 		}
+		stored, err := result.RowsAffected()
+		if err != nil {
+			return fmt.Errorf("storing request %s: %w", e.id, err)
+		}
+		if e.ended && stored > 0 {
+			l.rollups.add(&e.share)
+		}
+		if e.response != "" && e.backend != "" {
+			if _, err := tx.StmtContext(ctx, l.pin).ExecContext(ctx, e.response, e.backend, e.at.UnixMilli()); err != nil {
+				return fmt.Errorf("pinning the response of %s: %w", e.id, err)
+			}
+		}
 	}
-	return nil
+	return l.rollups.write(ctx, tx.StmtContext(ctx, l.hourly), tx.StmtContext(ctx, l.daily))
 }
 
-func upsertOpen(ctx context.Context, tx *sql.Tx, rows []*Row) error {
+func upsertOpen(ctx context.Context, tx *sql.Tx, rows []dueRow) error {
 	for _, row := range rows {
-		args, err := arguments(row)
+		args, err := arguments(row.Row)
 		if err != nil {
 			return err
 		}
@@ -76,14 +135,6 @@ func upsertStates(ctx context.Context, tx *sql.Tx, states map[string][]byte, now
 		}
 	}
 	return nil
-}
-
-func markInterrupted(ctx context.Context, tx *sql.Tx) (int64, error) {
-	result, err := tx.ExecContext(ctx, `UPDATE requests SET status = 'interrupted' WHERE status IN ('pending', 'streaming')`)
-	if err != nil {
-		return 0, fmt.Errorf("marking interrupted requests: %w", err)
-	}
-	return result.RowsAffected()
 }
 
 func newestID(ctx context.Context, db *sql.DB) (int64, error) {
@@ -127,22 +178,17 @@ type Filter struct {
 
 // List returns rows, newest first.
 func (l *Ledger) List(ctx context.Context, f Filter) ([]Row, error) {
-	where, args := []string{"true"}, []any{}
-	add := func(use bool, condition string, values ...any) {
-		if use {
-			where, args = append(where, condition), append(args, values...)
-		}
-	}
-	add(f.Status != "", "status = ?", string(f.Status))
-	add(f.Model != "", "model = ?", f.Model)
-	add(f.Backend != "", "backend = ?", f.Backend)
-	add(f.Client != "", "client = ?", f.Client)
-	add(f.Class != "", "class = ?", string(f.Class))
-	add(f.FailedOver, "timeline IS NOT NULL AND attempts > 1")
-	add(!f.Since.IsZero(), "id >= ?", f.Since.UnixMilli()<<counterBits)
-	add(f.Before != 0, "id < ?", int64(f.Before))
-	query := `SELECT ` + columns + ` FROM requests WHERE ` + strings.Join(where, " AND ") + ` ORDER BY id DESC LIMIT ?`
-	return l.query(ctx, query, append(args, f.Limit)...)
+	var c conditions
+	c.add(f.Status != "", "status = ?", string(f.Status))
+	c.add(f.Model != "", "model = ?", f.Model)
+	c.add(f.Backend != "", "backend = ?", f.Backend)
+	c.add(f.Client != "", "client = ?", f.Client)
+	c.add(f.Class != "", "class = ?", string(f.Class))
+	c.add(f.FailedOver, "timeline IS NOT NULL AND attempts > 1")
+	c.add(!f.Since.IsZero(), "id >= ?", f.Since.UnixMilli()<<counterBits)
+	c.add(f.Before != 0, "id < ?", int64(f.Before))
+	query := `SELECT ` + columns + ` FROM requests WHERE ` + c.where() + ` ORDER BY id DESC LIMIT ?`
+	return l.query(ctx, query, append(c.args, f.Limit)...)
 }
 
 // Get returns the row that text names: a ledger id, or the client's request id, of
@@ -169,23 +215,34 @@ func first(rows []Row, err error) (Row, error) {
 }
 
 func (l *Ledger) query(ctx context.Context, query string, args ...any) ([]Row, error) {
-	rows, err := l.db.Read().QueryContext(ctx, query, args...)
+	out := []Row{}
+	err := each(ctx, l.db.Read(), func(r *Row) { out = append(out, *r) }, query, args...)
+	return out, err
+}
+
+// querier is a store or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// each gives every row that a query over columns finds to fn.
+func each(ctx context.Context, db querier, fn func(*Row), query string, args ...any) error {
+	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, fmt.Errorf("reading requests: %w", err)
+		return fmt.Errorf("reading requests: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	out := []Row{}
 	for rows.Next() {
 		r, err := scan(rows)
 		if err != nil {
-			return nil, fmt.Errorf("reading requests: %w", err)
+			return fmt.Errorf("reading requests: %w", err)
 		}
-		out = append(out, r)
+		fn(&r)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading requests: %w", err)
+		return fmt.Errorf("reading requests: %w", err)
 	}
-	return out, nil
+	return nil
 }
 
 func scan(rows *sql.Rows) (Row, error) {
@@ -204,6 +261,7 @@ func scan(rows *sql.Rows) (Row, error) {
 		return r, fmt.Errorf("decoding request %s: %w", r.ID, err)
 	}
 	r.Usage.Reasoning, r.Usage.Source = r.Detail.Reasoning, r.Detail.UsageSource
+	r.Label, r.ResponseID = r.Detail.Label, r.Detail.ResponseID
 	if timeline.Valid {
 		if err := json.Unmarshal([]byte(timeline.String), &r.Timeline); err != nil {
 			return r, fmt.Errorf("decoding the timeline of %s: %w", r.ID, err)
@@ -229,25 +287,4 @@ func (l *Ledger) Count(ctx context.Context) (map[Status]int64, error) {
 		counts[status] = n
 	}
 	return counts, rows.Err()
-}
-
-// sweepBatch keeps one deletion short: commits of requests wait for it.
-const sweepBatch = 200
-
-// Sweep deletes what began before, in batches.
-func (l *Ledger) Sweep(ctx context.Context, before time.Time) error {
-	for {
-		var deleted int64
-		err := l.db.Write(ctx, func(tx *sql.Tx) error {
-			result, err := tx.ExecContext(ctx, `DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE id < ? ORDER BY id LIMIT ?)`, before.UnixMilli()<<counterBits, sweepBatch)
-			if err != nil {
-				return fmt.Errorf("deleting old requests: %w", err)
-			}
-			deleted, err = result.RowsAffected()
-			return err
-		})
-		if err != nil || deleted < sweepBatch {
-			return err
-		}
-	}
 }
