@@ -231,18 +231,22 @@ func TestTasks(t *testing.T) {
 		{ID: "3", Source: "documents", State: beat.TaskTodo},
 		{ID: "4", Source: "multica", State: beat.TaskTodo},
 	}
-	agent.Rounds, agent.RoundLimit = 41, 50
+	agent.Rounds, agent.RoundLimit, agent.RoundWarning = 41, 50, 40
 	h := startHeartbeat(t, agent, up("lawyer"))
 	app := start(t, configure(t, h.URL), "")
 	eventually(t, app, []string{
 		"agent_task_stagnation_seconds{" + ops + "} 72", "agent_tasks{" + ops + `,source="documents",state="in_progress"} 2`,
-		"agent_tasks{" + ops + `,source="documents",state="todo"} 1`, "agent_task_rounds{" + ops + "} 41", "agent_task_round_limit{" + ops + "} 50",
+		"agent_tasks{" + ops + `,source="documents",state="todo"} 1`, "agent_task_rounds{" + ops + "} 41", "agent_task_round_limit{" + ops + "} 50", "agent_task_round_warning{" + ops + "} 40",
 		"agent_task_last_progress_timestamp_seconds{" + ops + `,source="documents"}`,
 	}, []string{`source="multica"`, "agent_task_stagnation_seconds{" + lawyer, "agent_tasks{" + lawyer})
 	agent.Sources = append(agent.Sources, beat.Source{Name: "multica", State: beat.SourceUnknown})
 	h.set(agent)
-	eventually(t, app, []string{"agent_tasks{" + ops + `,source="documents"`}, []string{"agent_task_stagnation_seconds{", `source="multica"`})
-	agent.Sources, agent.Tasks = agent.Sources[:1], nil
+	eventually(t, app, []string{"agent_tasks{" + ops + `,source="documents"`}, []string{"agent_task_stagnation_seconds{", "agent_task_rounds{", `source="multica"`})
+	agent.Sources, agent.Tasks = agent.Sources[:1], agent.Tasks[:1]
+	agent.Tasks[0].Stalled = true
+	h.set(agent)
+	eventually(t, app, []string{"agent_heartbeat_status{" + ops + "} 0", "agent_heartbeat_reason{" + ops + `,reason="task_stalled"} 1`}, nil)
+	agent.Tasks = nil
 	h.set(agent)
 	eventually(t, app, []string{"agent_task_stagnation_seconds{" + ops + "} 0\n"}, nil)
 }

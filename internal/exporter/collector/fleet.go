@@ -67,7 +67,8 @@ var (
 	progress       = desc("agent_task_last_progress_timestamp_seconds", "Last progress of the oldest active task of the source, in Unix seconds.", "source")
 	stagnation     = desc("agent_task_stagnation_seconds", "Age of the oldest active task's last progress; 0 with no active task, absent while unknown.")
 	rounds         = desc("agent_task_rounds", "Driver calls spent on the task with the most of them.")
-	roundLimit     = desc("agent_task_round_limit", "Driver calls after which a task is paused.")
+	roundLimit     = desc("agent_task_round_limit", "Driver calls after which a task is paused; 0 = no limit.")
+	roundWarning   = desc("agent_task_round_warning", "Driver calls on one task from which to warn; absent without a limit.")
 	up             = desc("agent_up", "Whether the watched process, port, unit or container is up; absent while not known.", "signal")
 	conflict       = desc("agent_signal_conflict", "Whether two sources disagree about the agent.")
 	sourceUp       = sourceDesc("agent_source_up", "Whether the source answered when it was last read.")
@@ -78,7 +79,7 @@ var (
 // Describe implements [prometheus.Collector].
 func (f *Fleet) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{info, state, reason, status, lastStart, lastSuccess, lastFailure, interval, grace,
-		activity, tasks, progress, stagnation, rounds, roundLimit, up, conflict, requestsTotal, errorsTotal, limitedTotal, limitedRatio, limitedCount, responseTime, responses, sourceUp, sourceSuccess, sourceDuration} {
+		activity, tasks, progress, stagnation, rounds, roundLimit, roundWarning, up, conflict, requestsTotal, errorsTotal, limitedTotal, limitedRatio, limitedCount, responseTime, responses, sourceUp, sourceSuccess, sourceDuration} {
 		ch <- d
 	}
 }
@@ -199,6 +200,9 @@ func (s series) tasks(a AgentView) {
 	}
 	s.gauge(rounds, float64(a.Beat.Rounds))
 	s.gauge(roundLimit, float64(a.Beat.RoundLimit))
+	if a.Beat.RoundWarning > 0 {
+		s.gauge(roundWarning, float64(a.Beat.RoundWarning))
+	}
 	age := 0.0
 	if !oldest.IsZero() {
 		age = max(0, a.Now.Sub(oldest).Seconds())

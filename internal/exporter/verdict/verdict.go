@@ -34,6 +34,7 @@ const (
 	ReasonSignalDown  = "_down"                 // down: suffix to the signal's name, process_down
 	ReasonStaleAnswer = "missed"                // down: due + grace passed since heartbeat's answer
 	ReasonAllFailed   = "all_requests_failed"   // down: the gateway saw requests in the window and none succeeded
+	ReasonTaskStalled = "task_stalled"          // down: it beats, and a task in progress is confirmed to make no progress
 )
 
 // Signal is one liveness sign besides the beat. Known false means that it could
@@ -104,8 +105,39 @@ func Of(s Signals) Verdict {
 			v.State, v.Reason = Down, ReasonAllFailed
 		}
 	}
+	v.weighTasks(s.Beat)
 	v.say("verdict: %s, because of %s", v.State, v.Reason)
 	return v
+}
+
+// weighTasks takes in what heartbeat knows of the agent's tasks. A confirmed stall
+// speaks against a fresh beat; what is not known speaks neither way.
+func (v *Verdict) weighTasks(b *beat.Agent) {
+	if b == nil {
+		return
+	}
+	known := map[string]bool{}
+	for _, source := range b.Sources {
+		known[source.Name] = source.State == beat.SourceOK
+		if !known[source.Name] {
+			v.say("tasks: %s is not known (%s)", source.Name, source.Detail)
+		}
+	}
+	for _, task := range b.Tasks {
+		switch {
+		case !known[task.Source]:
+		case task.Stalled:
+			v.say("tasks: %s of %s is stalled, last progress %s", task.ID, task.Source, task.LastProgress.UTC().Format(time.RFC3339))
+			v.Conflict = v.Conflict || v.State == OK
+			if v.State == OK || v.State == Late {
+				v.State, v.Reason = Down, ReasonTaskStalled
+			}
+		case task.StallSuspected:
+			v.say("tasks: %s of %s may be stalled, last progress %s", task.ID, task.Source, task.LastProgress.UTC().Format(time.RFC3339))
+		case task.Paused:
+			v.say("tasks: %s of %s is paused after %d rounds", task.ID, task.Source, task.Rounds)
+		}
+	}
 }
 
 func ofBeat(s Signals) Verdict {
