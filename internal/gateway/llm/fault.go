@@ -37,8 +37,9 @@ const maxWait = 32 * 24 * time.Hour
 
 // Wait reads how long the provider asks to be left alone: retry-after-ms,
 // retry-after (seconds or an HTTP date), else the latest of the rate limit resets
-// whose remaining count is 0. Sources: the official SDKs' retry code, and
-// https://platform.openai.com/docs/guides/rate-limits.
+// whose remaining count is 0, of either dialect. Sources: the official SDKs' retry
+// code, https://platform.openai.com/docs/guides/rate-limits and
+// https://docs.anthropic.com/en/api/rate-limits.
 func Wait(h http.Header, now time.Time) time.Duration {
 	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil && ms > 0 {
 		return bounded(ms * float64(time.Millisecond))
@@ -48,20 +49,32 @@ func Wait(h http.Header, now time.Time) time.Duration {
 			return bounded(seconds * float64(time.Second))
 		}
 		if at, err := http.ParseTime(text); err == nil && at.After(now) {
-			return min(at.Sub(now), maxWait)
+			return until(at, now)
 		}
 	}
 	var longest time.Duration
-	for _, kind := range []string{"Requests", "Tokens"} {
-		if strings.TrimSpace(h.Get("X-Ratelimit-Remaining-"+kind)) != "0" {
-			continue
-		}
-		if d, err := time.ParseDuration(h.Get("X-Ratelimit-Reset-" + kind)); err == nil {
+	spent := func(remaining string) bool { return strings.TrimSpace(h.Get(remaining)) == "0" }
+	for _, limit := range []string{"Requests", "Tokens"} {
+		if d, err := time.ParseDuration(h.Get("X-Ratelimit-Reset-" + limit)); err == nil && spent("X-Ratelimit-Remaining-"+limit) {
 			longest = max(longest, min(d, maxWait))
+		}
+	}
+	for _, limit := range []string{"Requests", "Tokens", "Input-Tokens", "Output-Tokens"} {
+		if at, err := time.Parse(time.RFC3339, h.Get("Anthropic-Ratelimit-"+limit+"-Reset")); err == nil && spent("Anthropic-Ratelimit-"+limit+"-Remaining") {
+			longest = max(longest, until(at, now))
+		}
+	}
+	// The limit of subscriptions has no count: its status says whether it is reached.
+	if status := h.Get("Anthropic-Ratelimit-Unified-Status"); status == "" || status == "rejected" {
+		if at, err := strconv.ParseInt(h.Get("Anthropic-Ratelimit-Unified-Reset"), 10, 64); err == nil && at > now.Unix() {
+			longest = max(longest, bounded(float64(at-now.Unix())*float64(time.Second)))
 		}
 	}
 	return longest
 }
+
+// until is the time from now on, at most maxWait; negative where it is over.
+func until(at, now time.Time) time.Duration { return min(at.Sub(now), maxWait) }
 
 func bounded(d float64) time.Duration {
 	if !(d < float64(maxWait)) {

@@ -21,10 +21,11 @@ const bytesPerToken = 3
 // EstimateTokens guesses tokens from bytes of text.
 func EstimateTokens(bytes int64) int64 { return (bytes + bytesPerToken - 1) / bytesPerToken }
 
-// Usage counts tokens in four disjoint buckets. Reasoning is a part of Output.
+// Usage counts tokens in four disjoint buckets. Reasoning is a part of Output, and
+// CacheWrite1h, what was written to be kept for an hour, a part of CacheWrite.
 type Usage struct {
 	Input, Output, CacheRead, CacheWrite int64
-	Reasoning                            int64
+	Reasoning, CacheWrite1h              int64
 	Source                               UsageSource
 }
 
@@ -43,6 +44,8 @@ type Price struct {
 	Output     Nano `json:"output,omitempty"`
 	CacheRead  Nano `json:"cache_read,omitempty"`
 	CacheWrite Nano `json:"cache_write,omitempty"`
+	// CacheWrite1h is the price of what is kept for an hour; 0 = as CacheWrite.
+	CacheWrite1h Nano `json:"cache_write_1h,omitempty"`
 }
 
 // PriceOf turns an amount per million tokens into Nano, rounding to the nearest.
@@ -51,11 +54,16 @@ func PriceOf(perMillion float64) Nano { return Nano(math.Round(perMillion * Nano
 // Cost is what the usage costs, rounded to the nearest Nano; it is exact up to
 // that, and saturates instead of overflowing. Counts and prices are not negative.
 func (p Price) Cost(u Usage) Nano {
+	hour, hourPrice := min(max(u.CacheWrite1h, 0), max(u.CacheWrite, 0)), p.CacheWrite1h
+	if hourPrice == 0 {
+		hourPrice = p.CacheWrite
+	}
+	// The high halves fit: each is below 2^62, and the last two are parts of one bucket.
 	var high, low uint64
 	for _, x := range [...]struct {
 		tokens int64
 		price  Nano
-	}{{u.Input, p.Input}, {u.Output, p.Output}, {u.CacheRead, p.CacheRead}, {u.CacheWrite, p.CacheWrite}} {
+	}{{u.Input, p.Input}, {u.Output, p.Output}, {u.CacheRead, p.CacheRead}, {u.CacheWrite - hour, p.CacheWrite}, {hour, hourPrice}} {
 		if x.tokens <= 0 || x.price <= 0 {
 			continue
 		}
