@@ -4,7 +4,8 @@
 //
 // A killed agent is really dead (SIGKILL) and stays so until it is revived, also
 // when a person killed it by hand. A stalled one lives but neither beats nor
-// answers its tasks, like an agent that hangs. None outlives the supervisor.
+// answers its tasks, like an agent that hangs; the task in its documents stays in
+// progress and makes none. None outlives the supervisor.
 package agents
 
 import (
@@ -20,6 +21,7 @@ type Member struct {
 	ID    string
 	Label string
 	Every time.Duration // between two beats
+	Works bool          // it has documents with tasks, and works on them
 }
 
 // State is how an agent is.
@@ -47,6 +49,8 @@ type Status struct {
 	Pings    int        `json:"pings"`               // that heartbeat took, since the supervisor started
 	Answers  int        `json:"answers"`             // of the gateway, since the supervisor started
 	Refusal  string     `json:"refusal,omitempty"`   // why the newest request to the gateway failed
+	Steps    int        `json:"steps"`               // done in its documents, since the supervisor started
+	Obstacle string     `json:"obstacle,omitempty"`  // why the newest step could not be done
 }
 
 // Action is what can be done to an agent.
@@ -80,7 +84,7 @@ func (e *StateError) Error() string {
 func FromRoster(roster *fleet.Roster, now time.Time) ([]Member, error) {
 	members := make([]Member, 0, len(roster.Agents))
 	for _, a := range roster.Agents {
-		member := Member{ID: a.ID, Label: a.Label, Every: a.Every}
+		member := Member{ID: a.ID, Label: a.Label, Every: a.Every, Works: a.Sources.Documents != nil}
 		if a.Cron != "" {
 			schedule, err := roster.Schedule(a)
 			if err != nil {

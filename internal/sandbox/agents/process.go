@@ -33,11 +33,12 @@ const (
 
 // report is one line that an agent writes to its supervisor.
 type report struct {
-	State   State     `json:"state,omitempty"` // when it changed
-	Ping    bool      `json:"ping,omitempty"`  // a ping was tried
-	Asked   bool      `json:"asked,omitempty"` // a request to the gateway ended
+	State   State     `json:"state,omitempty"`  // when it changed
+	Ping    bool      `json:"ping,omitempty"`   // a ping was tried
+	Asked   bool      `json:"asked,omitempty"`  // a request to the gateway ended
+	Worked  bool      `json:"worked,omitempty"` // a step in its documents was tried
 	At      time.Time `json:"at"`
-	Problem string    `json:"problem,omitempty"` // of the ping or the request
+	Problem string    `json:"problem,omitempty"` // of the ping, the request or the step
 }
 
 // Process is a simulated agent: the body of one operating system process.
@@ -47,6 +48,7 @@ type Process struct {
 	Heartbeat string        // base URL
 	Key       redact.Secret // ping key
 	Dir       string        // where its socket goes
+	Tasks     string        // folder with the documents that it works on; empty: it has none
 	Report    io.Writer     // lines of JSON for the supervisor
 	Asking    Asking
 
@@ -108,6 +110,9 @@ func (p *Process) beat(ctx context.Context, signals <-chan os.Signal) error {
 			p.tell(report{State: StateRunning})
 			timer.Reset(0)
 		case <-timer.C:
+			if failures == 0 {
+				p.work()
+			}
 			if err := p.ping(ctx); err != nil {
 				failures++
 				p.tell(report{Ping: true, Problem: redact.Error(err, p.Key).Error()})
@@ -119,6 +124,18 @@ func (p *Process) beat(ctx context.Context, signals <-chan os.Signal) error {
 			timer.Reset(p.untilNext(time.Now()))
 		}
 	}
+}
+
+// work does one step in the agent's documents: a beat is a turn of its work.
+func (p *Process) work() {
+	if p.Tasks == "" {
+		return
+	}
+	r := report{Worked: true}
+	if err := (desk{p.Tasks}).work(); err != nil {
+		r.Problem = err.Error()
+	}
+	p.tell(r)
 }
 
 // untilNext places an agent's beats at a fixed point of the interval that depends

@@ -25,6 +25,9 @@ const patience = 3 * time.Second
 type Options struct {
 	Members []Member
 	Dir     string // pid files (ID.pid) and sockets; made when missing
+	// Tasks holds a folder of documents for each agent that works on some; made
+	// when missing.
+	Tasks string
 	// Argv returns program and arguments of an agent's process. No secret may be in it.
 	Argv func(Member) []string
 	Log  *slog.Logger
@@ -56,6 +59,14 @@ type agent struct {
 func New(opts Options) (*Supervisor, error) {
 	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the agents' folder: %w", err)
+	}
+	for _, m := range opts.Members {
+		if !m.Works {
+			continue
+		}
+		if err := (desk{filepath.Join(opts.Tasks, m.ID)}).setUp(); err != nil {
+			return nil, fmt.Errorf("preparing the tasks of %s: %w", m.ID, err)
+		}
 	}
 	s := &Supervisor{opts: opts, log: opts.Log, agents: map[string]*agent{}, changed: make(chan struct{}), closing: make(chan struct{})}
 	for _, m := range opts.Members {
@@ -254,6 +265,12 @@ func (s *Supervisor) note(a *agent, r report) {
 		a.status.Refusal = r.Problem
 		if r.Problem == "" {
 			a.status.Answers++
+		}
+	}
+	if r.Worked {
+		a.status.Obstacle = r.Problem
+		if r.Problem == "" {
+			a.status.Steps++
 		}
 	}
 	if r.Ping {

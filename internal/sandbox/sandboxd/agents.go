@@ -45,6 +45,7 @@ func runAgents(ctx context.Context, fs *flag.FlagSet, args []string, out io.Writ
 	heartbeat := fs.String("heartbeat", "http://127.0.0.1:9095", "base `URL` of heartbeat")
 	keyFile := fs.String("ping-key-file", "", "`file` with the ping key; empty reads "+keyEnv)
 	dir := fs.String("dir", "", "`folder` for pid files and sockets")
+	tasks := fs.String("tasks", "", "`folder` for the documents of the agents whose roster entry has some; empty: tasks in -dir")
 	gateway := fs.String("gateway", "", "base `URL` of the gateway that the agents ask; empty: they ask nothing")
 	keyDir := fs.String("client-key-dir", "", "`folder` with each agent's client key in client_ID")
 	model := fs.String("model", "deepseek-v4-pro", "`model` that the agents ask for")
@@ -75,7 +76,10 @@ func runAgents(ctx context.Context, fs *flag.FlagSet, args []string, out io.Writ
 		*gateway = ""
 	}
 	asking := []string{"-gateway", *gateway, "-client-key-dir", keys, "-model", *model}
-	argv, err := agentArgv(*heartbeat, *keyFile, asking)
+	if *tasks == "" {
+		*tasks = filepath.Join(*dir, "tasks")
+	}
+	argv, err := agentArgv(*heartbeat, *keyFile, *tasks, asking)
 	if err != nil {
 		return err
 	}
@@ -87,7 +91,7 @@ func runAgents(ctx context.Context, fs *flag.FlagSet, args []string, out io.Writ
 	if err != nil {
 		return err
 	}
-	supervisor, err := agents.New(agents.Options{Members: members, Dir: *dir, Argv: argv, Log: log})
+	supervisor, err := agents.New(agents.Options{Members: members, Dir: *dir, Tasks: *tasks, Argv: argv, Log: log})
 	if err != nil {
 		return err
 	}
@@ -107,7 +111,7 @@ func runAgents(ctx context.Context, fs *flag.FlagSet, args []string, out io.Writ
 
 // agentArgv returns how an agent's process is called: this program, run in the
 // agents' folder, so that sockets have short names however long the path is.
-func agentArgv(heartbeat, keyFile string, asking []string) (func(agents.Member) []string, error) {
+func agentArgv(heartbeat, keyFile, tasks string, asking []string) (func(agents.Member) []string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
@@ -117,8 +121,15 @@ func agentArgv(heartbeat, keyFile string, asking []string) (func(agents.Member) 
 			return nil, fmt.Errorf("finding the ping key: %w", err)
 		}
 	}
+	if tasks, err = filepath.Abs(tasks); err != nil {
+		return nil, fmt.Errorf("finding the tasks: %w", err)
+	}
 	return func(m agents.Member) []string {
-		return append([]string{self, "agent", "-id", m.ID, "-every", m.Every.String(), "-heartbeat", heartbeat, "-ping-key-file", keyFile, "-dir", "."}, asking...)
+		argv := []string{self, "agent", "-id", m.ID, "-every", m.Every.String(), "-heartbeat", heartbeat, "-ping-key-file", keyFile, "-dir", "."}
+		if m.Works {
+			argv = append(argv, "-tasks", filepath.Join(tasks, m.ID))
+		}
+		return append(argv, asking...)
 	}, nil
 }
 
@@ -128,6 +139,7 @@ func runAgent(ctx context.Context, fs *flag.FlagSet, args []string, _ io.Writer)
 	heartbeat := fs.String("heartbeat", "http://127.0.0.1:9095", "base `URL` of heartbeat")
 	keyFile := fs.String("ping-key-file", "", "`file` with the ping key; empty reads "+keyEnv)
 	dir := fs.String("dir", "", "`folder` for the agent's socket")
+	tasks := fs.String("tasks", "", "`folder` with the documents that the agent works on; empty: it has none")
 	gateway := fs.String("gateway", "", "base `URL` of the gateway; empty: the agent asks nothing")
 	keyDir := fs.String("client-key-dir", "", "`folder` with the agent's client key in client_ID")
 	model := fs.String("model", "deepseek-v4-pro", "`model` to ask for")
@@ -144,7 +156,7 @@ func runAgent(ctx context.Context, fs *flag.FlagSet, args []string, _ io.Writer)
 	if err != nil {
 		return err
 	}
-	p := &agents.Process{ID: *id, Every: *every, Heartbeat: *heartbeat, Key: key, Dir: *dir, Report: os.Stdout}
+	p := &agents.Process{ID: *id, Every: *every, Heartbeat: *heartbeat, Key: key, Dir: *dir, Tasks: *tasks, Report: os.Stdout}
 	if *gateway != "" {
 		clientKey, err := pingKey(filepath.Join(*keyDir, "client_"+*id))
 		if err != nil {
