@@ -129,6 +129,9 @@ func TestOpenRowsBecomeInterrupted(t *testing.T) {
 	if got, err := again.Get(t.Context(), id.String()); err != nil || got.Status != Interrupted || n != 1 {
 		t.Errorf("%s, %d, %v", got.Status, n, err)
 	}
+	if total, err := again.Total(t.Context()); err != nil || total.Requests != 1 || total.Errors != 1 {
+		t.Errorf("it counts as %+v, %v", total, err)
+	}
 	if next := again.NextID(time.Unix(1, 0)); next <= id {
 		t.Errorf("with the clock set back: %s after %s", next, id)
 	}
