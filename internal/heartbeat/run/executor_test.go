@@ -66,13 +66,7 @@ func newRig(t *testing.T, limits Limits, jobs ...job.Job) *rig {
 		KillGrace: 200 * time.Millisecond, Changed: func(string) {},
 		Returned: func(string, time.Time) { r.returned.Add(1) },
 	})
-	for _, j := range jobs {
-		facts := liveness.Facts{FirstSeen: time.Now()}
-		if err := record.SaveJobs(t.Context(), []ledger.Job{{ID: j.ID, Facts: facts}}); err != nil {
-			t.Fatal(err)
-		}
-		book.Open(j.ID, facts)
-	}
+	r.register(jobs...)
 	r.Set(jobs, limits)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
@@ -88,6 +82,19 @@ func newRig(t *testing.T, limits Limits, jobs ...job.Job) *rig {
 		}
 	})
 	return r
+}
+
+// register makes jobs known, and the executor's.
+func (r *rig) register(jobs ...job.Job) {
+	r.t.Helper()
+	for _, j := range jobs {
+		facts := liveness.Facts{FirstSeen: time.Now()}
+		if err := r.o.Ledger.SaveJobs(r.t.Context(), []ledger.Job{{ID: j.ID, Facts: facts}}); err != nil {
+			r.t.Fatal(err)
+		}
+		r.o.Book.Open(j.ID, facts)
+	}
+	r.Set(jobs, Limits{})
 }
 
 func shellJob(id, script string) job.Job {
