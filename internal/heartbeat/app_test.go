@@ -164,6 +164,10 @@ func TestWhoMayAskWhat(t *testing.T) {
 		{"POST", "/api/jobs/coo/pause", 401, 401, 200},
 		{"POST", "/api/jobs/coo/resume", 401, 401, 200},
 		{"POST", "/api/jobs/nobody/pause", 401, 401, 404},
+		{"POST", "/api/agents/coo/check", 401, 401, 200},
+		{"POST", "/api/agents/nobody/check", 401, 401, 404},
+		{"POST", "/api/agents/coo/tasks/a%2Fb%23c/resume", 401, 401, 404},
+		{"POST", "/api/agents/nobody/tasks/a/pause", 401, 401, 404},
 		{"POST", "/-/reload", 401, 401, 200},
 		{"GET", "/ping/ping-secret/coo", 200, 200, 200},
 	}

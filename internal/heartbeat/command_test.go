@@ -76,6 +76,10 @@ func TestCheckConfigSaysWhatIsNotAvailable(t *testing.T) {
 			t.Errorf("%s is printed", secret)
 		}
 	}
+	writeFile(t, filepath.Join(dir, "fleet.yaml"), testRoster+"  - {id: reader, sources: {documents: {globs: ['a/*.md', 'a/[b.md']}}}\n")
+	if code, out := commandLine(t, "check-config", "-config", file); code != 2 || !strings.Contains(out, "agents[3].sources.documents.globs[1]: expected a glob") {
+		t.Errorf("%d %s", code, out)
+	}
 	writeFile(t, filepath.Join(dir, "fleet.yaml"), testRoster+"  - {id: later, driver: {type: multica}}\n")
 	if code, out := commandLine(t, "check-config", "-config", file); code != 2 || !strings.Contains(out, "later is not available") {
 		t.Errorf("%d %s", code, out)

@@ -47,9 +47,49 @@ type Board struct {
 
 // view is what the page's templates see.
 type view struct {
-	Agents []beat.Agent
+	Agents []tile
 	Checks []watchdog.Snapshot
 	Counts []count
+}
+
+// tile is one agent with its tasks counted. Titles and ids of tasks are not shown
+// here: the page may be public.
+type tile struct {
+	beat.Agent
+	HasWork                       bool // a source is known
+	Active, Todo, Blocked, Review int
+	Stalled, Paused               int
+	Unread                        []string // sources whose tasks are unknown
+}
+
+func tileOf(a beat.Agent) tile {
+	t := tile{Agent: a}
+	for _, source := range a.Sources {
+		if source.State == beat.SourceOK {
+			t.HasWork = true
+		} else {
+			t.Unread = append(t.Unread, source.Name)
+		}
+	}
+	for _, task := range a.Tasks {
+		switch task.State {
+		case beat.TaskInProgress:
+			t.Active++
+		case beat.TaskTodo:
+			t.Todo++
+		case beat.TaskBlocked:
+			t.Blocked++
+		case beat.TaskReview:
+			t.Review++
+		}
+		if task.Stalled {
+			t.Stalled++
+		}
+		if task.Paused {
+			t.Paused++
+		}
+	}
+	return t
 }
 
 type count struct {
@@ -96,7 +136,10 @@ func (b *Board) answer(w http.ResponseWriter, r *http.Request, err error) {
 
 // view sorts by urgency, then as the roster does.
 func (b *Board) view() view {
-	v := view{Agents: b.source.Agents(), Checks: b.source.Checks()}
+	v := view{Checks: b.source.Checks()}
+	for _, agent := range b.source.Agents() {
+		v.Agents = append(v.Agents, tileOf(agent))
+	}
 	urgency, counts := map[beat.State]int{}, map[beat.State]int{}
 	for i, state := range beat.States() {
 		urgency[state] = i
@@ -104,7 +147,7 @@ func (b *Board) view() view {
 	for _, agent := range v.Agents {
 		counts[agent.State]++
 	}
-	slices.SortStableFunc(v.Agents, func(x, y beat.Agent) int { return cmp.Compare(urgency[x.State], urgency[y.State]) })
+	slices.SortStableFunc(v.Agents, func(x, y tile) int { return cmp.Compare(urgency[x.State], urgency[y.State]) })
 	for _, state := range beat.States() {
 		if counts[state] > 0 {
 			v.Counts = append(v.Counts, count{state, counts[state]})

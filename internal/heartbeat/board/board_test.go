@@ -50,6 +50,26 @@ func get(t *testing.T, source Source, path, lang string) string {
 	return string(body)
 }
 
+// TestTasksAreCountedNotNamed: the page may be public.
+func TestTasksAreCountedNotNamed(t *testing.T) {
+	page := get(t, fleet{[]beat.Agent{{
+		ID: "coo", Label: "coo", State: beat.StateUp, Rounds: 7, RoundLimit: 50,
+		Sources: []beat.Source{{Name: "documents", State: beat.SourceOK}, {Name: "multica", State: beat.SourceUnknown, Detail: "s3cret"}},
+		Tasks:   []beat.Task{{Title: "s3cret", ID: "s3cret", State: beat.TaskInProgress, Stalled: true}, {State: beat.TaskTodo, Paused: true}, {State: beat.TaskTodo}},
+	}}}, "/board/fragment", "en")
+	for _, want := range []string{"1 in progress · 2 to do", "1 stalled", "1 paused", "7 / 50", "multica"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%q is not there: %s", want, page)
+		}
+	}
+	if strings.Contains(page, "s3cret") {
+		t.Error("a task is named")
+	}
+	if page := get(t, fleet{[]beat.Agent{{ID: "coo", State: beat.StateUp, RoundLimit: 50}}}, "/board/fragment", "en"); strings.Contains(page, "Tasks") || strings.Contains(page, "Rounds") {
+		t.Error("tasks of an agent without sources")
+	}
+}
+
 // TestEveryStateHasItsOwnShapeAndWords tells the states apart without colour.
 func TestEveryStateHasItsOwnShapeAndWords(t *testing.T) {
 	for _, lang := range []string{"zh-CN", "en"} {
