@@ -45,8 +45,8 @@ func TestRowsComeBackAsTheyWere(t *testing.T) {
 	price := llm.Price{Input: 1, CacheWrite: 4}
 	row := Row{
 		ID: l.NextID(now), RequestID: "mine", Status: Failed, HTTPStatus: 502, Class: llm.Timeout, Model: "m", Backend: "b", Pool: "p", Client: "c", Attempts: 2,
-		StartedAt: now, Duration: 1500 * time.Millisecond, TTFB: 20 * time.Millisecond, Usage: llm.Usage{Input: 1, Output: 2, CacheRead: 3, CacheWrite: 4, Reasoning: 1, Source: llm.Estimated}, Cost: 7,
-		Detail:   Detail{Dialect: "openai", Stream: true, NativeID: "n", Provider: "x", ClientIP: "127.0.0.1", UserAgent: "u", Code: "k", Error: "e", Price: &price, UsageSource: llm.Estimated, Reasoning: 1},
+		StartedAt: now, Duration: 1500 * time.Millisecond, TTFB: 20 * time.Millisecond, Usage: llm.Usage{Input: 1, Output: 2, CacheRead: 3, CacheWrite: 4, Reasoning: 1, CacheWrite1h: 2, Source: llm.Estimated}, Cost: 7, Label: "other", ResponseID: "resp_1",
+		Detail:   Detail{Dialect: "openai", Stream: true, NativeID: "n", Provider: "x", ClientIP: "127.0.0.1", UserAgent: "u", Code: "k", Error: "e", Price: &price, UsageSource: llm.Estimated, Reasoning: 1, CacheWrite1h: 2, Label: "other", ResponseID: "resp_1"},
 		Timeline: []Attempt{{Outcome: OutcomeSkipped, Backend: "a", Skip: "cooling"}, {Outcome: OutcomeFailed, Backend: "b", Class: llm.Timeout, Started: time.Millisecond, Duration: time.Second}},
 	}
 	if err := l.Commit(&row, time.Minute); err != nil {

@@ -66,6 +66,7 @@ type Detail struct {
 	Error             string          `json:"error,omitempty"` // for the operator
 	ProviderRequestID string          `json:"provider_request_id,omitempty"`
 	Reasoning         int64           `json:"reasoning,omitempty"`
+	CacheWrite1h      int64           `json:"cache_write_1h,omitempty"` // a part of cache_write
 	UsageSource       llm.UsageSource `json:"usage_source,omitempty"`
 	Price             *llm.Price      `json:"price,omitempty"`
 	TTFBAttempt       time.Duration   `json:"ttfb_attempt,omitempty"` // of the answering attempt alone

@@ -60,7 +60,7 @@ func (s *statements) close() error {
 // arguments are the values of a row in the order of columns.
 func arguments(r *Row) ([]any, error) {
 	r.Cost = min(r.Cost, maxCost)
-	r.Detail.Reasoning, r.Detail.UsageSource, r.Detail.ResponseID = r.Usage.Reasoning, r.Usage.Source, r.ResponseID
+	r.Detail.Reasoning, r.Detail.CacheWrite1h, r.Detail.UsageSource, r.Detail.ResponseID = r.Usage.Reasoning, r.Usage.CacheWrite1h, r.Usage.Source, r.ResponseID
 	if r.Label != r.Model {
 		r.Detail.Label = r.Label
 	}
@@ -260,7 +260,7 @@ func scan(rows *sql.Rows) (Row, error) {
 	if err := json.Unmarshal([]byte(detail), &r.Detail); err != nil {
 		return r, fmt.Errorf("decoding request %s: %w", r.ID, err)
 	}
-	r.Usage.Reasoning, r.Usage.Source = r.Detail.Reasoning, r.Detail.UsageSource
+	r.Usage.Reasoning, r.Usage.CacheWrite1h, r.Usage.Source = r.Detail.Reasoning, r.Detail.CacheWrite1h, r.Detail.UsageSource
 	r.Label, r.ResponseID = r.Detail.Label, r.Detail.ResponseID
 	if timeline.Valid {
 		if err := json.Unmarshal([]byte(timeline.String), &r.Timeline); err != nil {
