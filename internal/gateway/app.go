@@ -19,12 +19,12 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/confload"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/admin"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/attempt"
-	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
-	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect/openai"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/front"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/iplimit"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/meter"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/probe"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/queue"
 	"github.com/fleetwatch/fleetwatch/internal/httpserve"
 	"github.com/fleetwatch/fleetwatch/internal/lifecycle"
 	"github.com/fleetwatch/fleetwatch/internal/metrics"
@@ -52,6 +52,9 @@ type App struct {
 	current  atomic.Pointer[assembly]
 	applying sync.Mutex // held over a whole Reload
 	states   *states
+	clients  *clients
+	queue    *queue.Queue
+	prober   *probe.Prober
 	ledger   *ledger.Ledger
 	registry *prometheus.Registry
 	metrics  *meter.Metrics
@@ -81,9 +84,11 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{options: o, log: o.Log, states: newStates(o.Log), registry: metrics.NewRegistry(programName), limiter: &iplimit.Limiter{}}
+	a := &App{options: o, log: o.Log, states: newStates(o.Log), registry: metrics.NewRegistry(programName), limiter: &iplimit.Limiter{}, clients: newClients(), queue: &queue.Queue{}}
+	a.states.freed = a.queue.Wake
+	a.prober = &probe.Prober{Transport: transport(), Targets: a.probed, Authorize: authorizations(), Log: o.Log}
 	a.requests, a.end = context.WithCancelCause(context.Background())
-	built, err := assemble(c, a.states.get)
+	built, err := assemble(c, a.states.get, a.clients.get)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +100,9 @@ func New(ctx context.Context, o Options) (*App, error) {
 
 func (a *App) open(ctx context.Context, built *assembly) error {
 	a.metrics = meter.New(a.registry, built.config.Currency)
-	book, interrupted, err := ledger.New(ctx, ledger.Options{URL: built.config.Store.URL, States: a.states.take, Observe: a.committed})
+	book, interrupted, err := ledger.New(ctx, ledger.Options{
+		URL: built.config.Store.URL, Zone: built.zone, States: a.states.take, Events: a.states.events, Observe: a.committed,
+	})
 	if err != nil {
 		return err
 	}
@@ -109,7 +116,12 @@ func (a *App) open(ctx context.Context, built *assembly) error {
 	if err != nil {
 		return err
 	}
+	spent, err := book.Spent(ctx, time.Now())
+	if err != nil {
+		return err
+	}
 	a.apply(built)
+	a.clients.restore(spent, time.Now())
 	if err := a.states.restore(kept, built, time.Now()); err != nil {
 		return err
 	}
@@ -131,7 +143,9 @@ func (a *App) committed(took time.Duration, rows int, err error) {
 // apply puts an assembly into force. It cannot fail.
 func (a *App) apply(built *assembly) {
 	c := built.config
-	a.states.adopt(built, time.Now())
+	a.states.adopt(built)
+	a.clients.adopt(built)
+	a.queue.Configure(c.Routing.Queue.MaxDepth)
 	a.limiter.Configure(c.IPRateLimit.MaxRequests, time.Duration(c.IPRateLimit.WindowMS)*time.Millisecond)
 	a.metrics.Announce(built.models, built.plan.Clients.Names())
 	a.current.Store(built)
@@ -168,7 +182,7 @@ func (a *App) listen(c *Config) error {
 	api := &admin.Handler{View: a.view, Ledger: a.ledger, Log: a.log}
 	api.Routes(a.server.Router(), a.server.RequireRead, a.server.RequireAdmin)
 	handler := &front.Handler{
-		Plan: func() *front.Plan { return a.current.Load().plan }, Endpoints: endpoints(), Ledger: a.ledger, Walker: &attempt.Walker{Transport: transport()}, Metrics: a.metrics,
+		Plan: func() *front.Plan { return a.current.Load().plan }, Endpoints: endpoints(), Ledger: a.ledger, Walker: &attempt.Walker{Transport: transport(), Queue: a.queue}, Metrics: a.metrics,
 		Limiter: a.limiter, Log: a.log, Health: a.server.Router(), Quiet: together,
 	}
 	if together {
@@ -183,15 +197,6 @@ func (a *App) listen(c *Config) error {
 }
 
 const dataPrefix = "/v1/"
-
-// endpoints returns what the data plane serves, by path.
-func endpoints() map[string]*dialect.Endpoint {
-	out := map[string]*dialect.Endpoint{}
-	for _, e := range openai.Endpoints() {
-		out["/v1"+e.Path] = e
-	}
-	return out
-}
 
 func isData(route string) bool { return route == dataPrefix }
 

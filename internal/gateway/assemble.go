@@ -13,6 +13,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/client"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/front"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/limit"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/pool"
 )
@@ -26,23 +27,22 @@ type assembly struct {
 	backends []*backend.Backend // in the configured order
 	plan     *front.Plan
 	policy   backend.Policy
+	zone     *time.Location
 	models   []string // that any backend maps
 }
 
 // assemble makes everything that can fail fail before it is used. states gives each
 // backend the state that outlives configurations.
-func assemble(c *Config, states func(name string) *backend.State) (*assembly, error) {
+func assemble(c *Config, states func(name string) *backend.State, limits func(name string) *limit.Client) (*assembly, error) {
 	zone, err := time.LoadLocation(c.Timezone)
 	if err != nil {
 		return nil, fmt.Errorf("timezone: %w", err)
 	}
-	a := &assembly{config: c, policy: backend.Policy{
-		Base: c.Cooldown.Base, Max: c.Cooldown.Max, Jitter: c.Cooldown.Jitter, FailuresBeforeError: c.Cooldown.FailuresBeforeError, Zone: zone,
+	a := &assembly{config: c, zone: zone, policy: backend.Policy{
+		Base: c.Cooldown.Base, Max: c.Cooldown.Max, Jitter: c.Cooldown.Jitter, FailuresBeforeError: c.Cooldown.FailuresBeforeError,
+		EmergencyFraction: c.Routing.EmergencyRPMFraction, Zone: zone,
 	}}
 	for _, x := range c.Backends {
-		if !slices.ContainsFunc(x.API, func(api string) bool { return dialectOf(api) == apiOpenAI }) {
-			continue // speaks nothing that is asked of it yet; check-config says so
-		}
 		b, err := x.backend()
 		if err != nil {
 			return nil, fmt.Errorf("backend %s: %w", x.Name, err)
@@ -55,7 +55,7 @@ func assemble(c *Config, states func(name string) *backend.State) (*assembly, er
 		}
 	}
 	slices.Sort(a.models)
-	registry, err := c.registry()
+	registry, err := c.registry(limits)
 	if err != nil {
 		return nil, err
 	}
@@ -72,8 +72,13 @@ func (x *BackendConfig) backend() (backend.Config, error) {
 		return backend.Config{}, err
 	}
 	b := backend.Config{
-		Name: x.Name, Label: x.Label, Pool: x.Pool, Source: sourceFile, BaseURL: base, Key: x.APIKey, RPM: x.RPMLimit, MaxInflight: x.MaxInflight,
+		Name: x.Name, Label: x.Label, Pool: x.Pool, Source: sourceFile, BaseURL: base, Key: x.APIKey, RPM: x.RPMLimit, TPM: x.TPMLimit, MaxInflight: x.MaxInflight,
 		Weight: x.Weight, Timeout: x.Timeout, Headers: http.Header{}, Models: map[string]backend.Model{}, Disabled: x.Disabled,
+	}
+	for _, api := range x.API {
+		if d := dialectOf(api); !slices.Contains(b.Dialects, d) {
+			b.Dialects = append(b.Dialects, d)
+		}
 	}
 	for name, value := range x.Headers {
 		b.Headers.Set(name, value)
@@ -86,20 +91,24 @@ func (x *BackendConfig) backend() (backend.Config, error) {
 		p := m.PricePerMTok
 		b.Models[model] = backend.Model{
 			NativeID: native, Reasoning: m.Reasoning, InputModalities: m.InputModalities, ContextWindow: m.ContextWindow, MaxTokens: m.MaxTokens,
-			Price: llm.Price{Input: llm.PriceOf(p.Input), Output: llm.PriceOf(p.Output), CacheRead: llm.PriceOf(p.CacheRead), CacheWrite: llm.PriceOf(p.CacheWrite)},
+			Capabilities: m.Capabilities, Betas: m.AnthropicBeta,
+			Price: llm.Price{
+				Input: llm.PriceOf(p.Input), Output: llm.PriceOf(p.Output),
+				CacheRead: llm.PriceOf(p.CacheRead), CacheWrite: llm.PriceOf(p.CacheWrite), CacheWrite1h: llm.PriceOf(p.CacheWrite1h),
+			},
 		}
 	}
 	return b, nil
 }
 
-func (c *Config) registry() (*client.Registry, error) {
+func (c *Config) registry(limits func(name string) *limit.Client) (*client.Registry, error) {
 	r := client.NewRegistry(c.Clients.Auth == authOpen)
 	for _, x := range c.Clients.Declared {
 		expires, err := expiry(x.Expires)
 		if err != nil {
 			return nil, fmt.Errorf("client %s: expires: %w", x.Name, err)
 		}
-		if !r.Add(client.Client{Name: x.Name, Models: x.Models, Expires: expires}, x.Key) {
+		if !r.Add(client.Client{Name: x.Name, Models: x.Models, Demands: x.Force, Expires: expires, Limits: limits(x.Name)}, x.Key) {
 			return nil, fmt.Errorf("client %s: its key is empty, or another client's", x.Name)
 		}
 	}
@@ -113,6 +122,7 @@ func (c *Config) plan(clients *client.Registry, table *pool.Table) (*front.Plan,
 		Limits: attempt.Limits{
 			MaxAttempts: c.Routing.MaxAttempts, FirstByte: c.Routing.FirstByteTimeout, FirstByteReasoning: c.Routing.FirstByteTimeoutThinker,
 			Idle: c.Routing.IdleTimeout, Request: c.Routing.RequestTimeout, RetryContentPolicy: c.Routing.RetryContentPolicy,
+			Queue: c.Routing.Queue.Timeout, Emergency: c.Routing.EmergencyRPMFraction > 0,
 		},
 	}
 	for _, text := range c.Server.TrustedProxies {

@@ -6,12 +6,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/limit"
 )
 
 // collector derives the state metrics at scrape time.
 type collector struct {
-	app                                            *App
-	state, failed, until, rpm, pools, models, size *prometheus.Desc
+	app                                                                     *App
+	state, failed, until, rpm, pools, models, size, depth, capacity, budget *prometheus.Desc
 }
 
 func newCollector(a *App) *collector {
@@ -19,20 +20,23 @@ func newCollector(a *App) *collector {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return &collector{
-		app:    a,
-		state:  desc("gateway_backend_state", "The state of a backend, one-hot: healthy, cooling, half_open, error or disabled.", "backend", "pool", "state"),
-		failed: desc("gateway_backend_error", "Whether the backend is in error for the reason (auth, quota): a person has to look.", "backend", "reason"),
-		until:  desc("gateway_backend_cooldown_until_timestamp_seconds", "Until when the backend is left alone, in Unix seconds; 0 while it is not, or has no end.", "backend"),
-		rpm:    desc("gateway_backend_rpm_utilization_ratio", "Share of the backend's rpm_limit that is used, 0 to 1; absent without a limit.", "backend"),
-		pools:  desc("gateway_pool_backends", "Backends of the pool by state.", "pool", "state"),
-		models: desc("gateway_model_available_backends", "Backends of the pool that serve the model, as far as their last answers tell; a half open one does not count until its trial succeeds.", "model", "pool"),
-		size:   desc("gateway_database_size_bytes", "Size of the store's files (db, wal).", "file"),
+		app:      a,
+		state:    desc("gateway_backend_state", "The state of a backend, one-hot: healthy, cooling, half_open, error or disabled.", "backend", "pool", "state"),
+		failed:   desc("gateway_backend_error", "Whether the backend is in error for the reason (auth, quota): a person has to look.", "backend", "reason"),
+		until:    desc("gateway_backend_cooldown_until_timestamp_seconds", "Until when the backend is left alone, in Unix seconds; 0 while it is not, or has no end.", "backend"),
+		rpm:      desc("gateway_backend_rpm_utilization_ratio", "Share of the backend's rpm_limit that is used, 0 to 1; absent without a limit.", "backend"),
+		pools:    desc("gateway_pool_backends", "Backends of the pool by state.", "pool", "state"),
+		models:   desc("gateway_model_available_backends", "Backends of the pool that serve the model, as far as their last answers tell; a half open one does not count until its trial succeeds.", "model", "pool"),
+		depth:    desc("gateway_queue_depth", "Requests that wait for a backend."),
+		capacity: desc("gateway_queue_capacity", "Requests that may wait for a backend at the same time."),
+		budget:   desc("gateway_budget_remaining_ratio", "Share of a client's budget for the period (day, month) that is left, 0 to 1; absent without a budget.", "client", "period"),
+		size:     desc("gateway_database_size_bytes", "Size of the store's files (db, wal).", "file"),
 	}
 }
 
 // Describe implements [prometheus.Collector].
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.state, c.failed, c.until, c.rpm, c.pools, c.models, c.size} {
+	for _, d := range []*prometheus.Desc{c.state, c.failed, c.until, c.rpm, c.pools, c.models, c.size, c.depth, c.capacity, c.budget} {
 		ch <- d
 	}
 }
@@ -68,6 +72,15 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	c.collectModels(a, now, gauge)
+	gauge(c.depth, float64(c.app.queue.Depth()))
+	gauge(c.capacity, float64(c.app.queue.Capacity()))
+	for _, x := range a.plan.Clients.All() {
+		for _, p := range []limit.Period{limit.Day, limit.Month} {
+			if left, ok := x.Limits.Remaining(p, now); ok {
+				gauge(c.budget, left, x.Name, string(p))
+			}
+		}
+	}
 	for file, bytes := range c.app.ledger.SizeBytes() {
 		gauge(c.size, float64(bytes), file)
 	}

@@ -19,12 +19,12 @@ func run(t *testing.T, args ...string) (code int, out string) {
 }
 
 func TestCheckConfig(t *testing.T) {
-	config := writeConfig(t, settings{providers: "http://127.0.0.1:1", backend: "tpm_limit: 5", clients: "    - {name: b, key: another-client-key, daily_budget: 3}\n", extra: "capture: {level: all}"})
+	config := writeConfig(t, settings{providers: "http://127.0.0.1:1", backend: "tpm_limit: 5", clients: "    - {name: b, key: another-client-key, daily_budget: 3}\n", extra: "capture: {level: all}\nshared: {url: redis://127.0.0.1:1}"})
 	code, out := run(t, "check-config", "-config", config)
 	if code != 0 {
 		t.Fatal(out)
 	}
-	for _, want := range []string{"not available in this version", "routing.queue", "clients.declared[1].daily_budget", "backends[0].tpm_limit", "capture", "backup"} {
+	for _, want := range []string{"not available in this version", "daily_budget: 3", "tpm_limit: 5", "shared", "capture", "backup"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("does not say %q:\n%s", want, out)
 		}
@@ -35,7 +35,7 @@ func TestCheckConfig(t *testing.T) {
 		}
 	}
 	g := start(t, config)
-	for _, want := range []string{"clients.declared[1].daily_budget", "backends[0].tpm_limit", `"key":"capture"`} {
+	for _, want := range []string{`"key":"shared"`, `"key":"capture"`} {
 		if !strings.Contains(g.logs.String(), want) {
 			t.Errorf("the start does not warn of %s", want)
 		}

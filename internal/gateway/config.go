@@ -71,8 +71,9 @@ type ClientConfig struct {
 	TPM           int           `yaml:"tpm"`
 	DailyBudget   float64       `yaml:"daily_budget"`
 	MonthlyBudget float64       `yaml:"monthly_budget"`
-	Models        []string      `yaml:"models"`  // none = all
-	Expires       string        `yaml:"expires"` // RFC 3339, or a date; empty = never
+	Models        []string      `yaml:"models"`             // none = all
+	Expires       string        `yaml:"expires"`            // RFC 3339, or a date; empty = never
+	Force         []string      `yaml:"force_capabilities"` // that every backend of its requests must have
 }
 
 // RoutingConfig is how a backend is chosen, and for how long it is waited for.
@@ -169,6 +170,8 @@ type ModelConfig struct {
 	Reasoning       bool        `yaml:"reasoning"`
 	ContextWindow   int64       `yaml:"context_window"`
 	MaxTokens       int64       `yaml:"max_tokens"`
+	Capabilities    []string    `yaml:"capabilities"`   // words that X-Require-Capability may name, beside modalities and reasoning
+	AnthropicBeta   []string    `yaml:"anthropic_beta"` // that the backend takes; none = all
 	PricePerMTok    PriceConfig `yaml:"price_per_mtok"`
 }
 
@@ -178,6 +181,8 @@ type PriceConfig struct {
 	Output     float64 `yaml:"output"`
 	CacheRead  float64 `yaml:"cache_read"`
 	CacheWrite float64 `yaml:"cache_write"`
+	// CacheWrite1h is for what is kept for an hour; 0 = as cache_write.
+	CacheWrite1h float64 `yaml:"cache_write_1h"`
 }
 
 const (
@@ -190,8 +195,6 @@ const (
 	affinityNone          = "none"
 	defaultPool           = "primary"
 	defaultBackendTimeout = 120 * time.Second
-	apiOpenAI             = "openai"
-	apiAnthropic          = "anthropic"
 )
 
 // DefaultConfig is what an empty file means, but for the keys that have no default.

@@ -71,6 +71,8 @@ type settings struct {
 	providers string
 	dir       string // "" = a new one
 	routing   string // keys of routing
+	waiting   string // keys of routing about what happens where no backend can be called; "" = nothing does
+	health    string // keys of health; "" = no probes
 	cooldown  string // keys of cooldown
 	server    string // keys of server
 	backend   string // keys of each backend
@@ -84,6 +86,15 @@ func writeConfig(t testing.TB, s settings) string {
 	t.Helper()
 	if s.dir == "" {
 		s.dir = t.TempDir()
+	}
+	if s.waiting == "" {
+		s.waiting = "queue: {timeout: 0}, emergency_rpm_fraction: 0"
+	}
+	if s.routing != "" {
+		s.routing += ", "
+	}
+	if s.health == "" {
+		s.health = "interval: 0"
 	}
 	if s.cooldown == "" {
 		s.cooldown = "base: 30s"
@@ -111,11 +122,12 @@ clients:
   declared:
     - {name: coo, key: %s}
 %s
-routing: {%s}
+routing: {%s%s}
+health: {%s}
 cooldown: {%s}
 %s
 backends:
-%s`, s.server, adminKey, readKey, strings.Repeat("ab", 32), clientKey, s.clients, s.routing, s.cooldown, s.extra, backends)
+%s`, s.server, adminKey, readKey, strings.Repeat("ab", 32), clientKey, s.clients, s.routing, s.waiting, s.health, s.cooldown, s.extra, backends)
 	path := filepath.Join(s.dir, "gateway.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/front"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/probe"
 	"github.com/fleetwatch/fleetwatch/internal/httpserve"
 )
 
@@ -16,6 +17,7 @@ import (
 func (a *App) Start(context.Context) error {
 	a.stack.Go("ledger", a.ledger.Run)
 	a.stack.Go("retention", a.sweep)
+	a.stack.Go("probes", a.prober.Run)
 	if err := a.server.Start(); err != nil {
 		return err
 	}
@@ -74,13 +76,13 @@ func (a *App) Reload(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	built, err := assemble(c, a.states.get)
+	built, err := assemble(c, a.states.get, a.clients.get)
 	if err != nil {
 		return err
 	}
 	old := a.current.Load().config
 	for key, changed := range map[string]bool{
-		"server.listen": c.Server.Listen != old.Server.Listen, "admin": c.Admin != old.Admin, "store.url": c.Store.URL != old.Store.URL, "currency": c.Currency != old.Currency,
+		"server.listen": c.Server.Listen != old.Server.Listen, "admin": c.Admin != old.Admin, "store.url": c.Store.URL != old.Store.URL, "currency": c.Currency != old.Currency, "timezone": c.Timezone != old.Timezone,
 	} {
 		if changed {
 			a.log.WarnContext(ctx, "setting is taken over by a restart only", "key", key)
@@ -122,6 +124,13 @@ func (a *App) backendsReady(context.Context) error {
 	return nil
 }
 
+// probed is what free probes are to look at.
+func (a *App) probed() probe.Plan {
+	c := a.current.Load()
+	h := c.config.Health
+	return probe.Plan{Backends: c.backends, Interval: h.Interval, Timeout: h.Timeout, Path: h.Path}
+}
+
 // sweep deletes rows that are past their retention, now and then.
 func (a *App) sweep(ctx context.Context) error {
 	ticker := time.NewTicker(sweepEvery)
@@ -130,6 +139,11 @@ func (a *App) sweep(ctx context.Context) error {
 		if keep := a.current.Load().config.Retention.Requests; keep > 0 {
 			if err := a.ledger.Sweep(ctx, time.Now().Add(-keep)); err != nil && ctx.Err() == nil {
 				a.log.ErrorContext(ctx, "deleting old requests failed", "error", err)
+			}
+		}
+		if keep := a.current.Load().config.Retention.Hourly; keep > 0 {
+			if err := a.ledger.SweepSums(ctx, time.Now().Add(-keep)); err != nil && ctx.Err() == nil {
+				a.log.ErrorContext(ctx, "deleting old sums failed", "error", err)
 			}
 		}
 		select {

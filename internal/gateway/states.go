@@ -8,22 +8,26 @@ import (
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
 )
 
 // states keeps the state of every backend that was ever configured, by name: over
 // reloads in memory, over restarts in the ledger's store.
 type states struct {
-	log  *slog.Logger
-	poke func() // asks for changes to be kept soon
+	log   *slog.Logger
+	poke  func() // asks for changes to be kept soon
+	freed func() // told of every place that may have become free
 
 	mu    sync.Mutex
 	all   map[string]*backend.State
 	keys  map[string]string // hash of the key that each was seen with
 	dirty map[string]bool
+	moved map[string]bool                 // whose cooldown may have begun, changed or ended
+	open  map[string]ledger.CooldownEvent // cooldowns that have not ended
 }
 
 func newStates(log *slog.Logger) *states {
-	return &states{log: log, poke: func() {}, all: map[string]*backend.State{}, keys: map[string]string{}, dirty: map[string]bool{}}
+	return &states{log: log, poke: func() {}, freed: func() {}, all: map[string]*backend.State{}, keys: map[string]string{}, dirty: map[string]bool{}, moved: map[string]bool{}, open: map[string]ledger.CooldownEvent{}}
 }
 
 // get returns the state of a backend, a new one where it was never seen.
@@ -32,7 +36,7 @@ func (s *states) get(name string) *backend.State {
 	defer s.mu.Unlock()
 	state, ok := s.all[name]
 	if !ok {
-		state = backend.NewState(func() { s.changed(name) })
+		state = backend.NewState(func() { s.changed(name) }, func() { s.freed() })
 		s.all[name] = state
 	}
 	return state
@@ -40,16 +44,16 @@ func (s *states) get(name string) *backend.State {
 
 func (s *states) changed(name string) {
 	s.mu.Lock()
-	s.dirty[name] = true
+	s.dirty[name], s.moved[name] = true, true
 	s.mu.Unlock()
 	s.poke()
 }
 
 // adopt puts the backends of an assembly into force: their limits, and the end of
 // errors whose key is gone.
-func (s *states) adopt(a *assembly, now time.Time) {
+func (s *states) adopt(a *assembly) {
 	for _, b := range a.backends {
-		b.Configure(a.policy, b.Disabled, b.RPM, now)
+		b.Configure(a.policy, &b.Config)
 		hash := keyHash(b)
 		s.mu.Lock()
 		before, seen := s.keys[b.Name]
@@ -73,6 +77,7 @@ func (s *states) restore(kept map[string]json.RawMessage, a *assembly, now time.
 			return fmt.Errorf("reading the kept state of backend %s: %w", b.Name, err)
 		}
 		b.Restore(k, now)
+		s.follow(b.Name, b.Keep(), now)
 		if k.KeyHash != keyHash(b) {
 			b.KeyChanged()
 		}
@@ -106,6 +111,50 @@ func (s *states) take() map[string][]byte {
 			continue
 		}
 		out[name] = raw
+	}
+	return out
+}
+
+// events returns the cooldowns and errors that have begun, changed or ended since the
+// last call.
+func (s *states) events() []ledger.CooldownEvent {
+	s.mu.Lock()
+	if len(s.moved) == 0 {
+		s.mu.Unlock()
+		return nil
+	}
+	moved := s.moved
+	s.moved = map[string]bool{}
+	s.mu.Unlock()
+	var out []ledger.CooldownEvent
+	for name := range moved {
+		out = append(out, s.follow(name, s.get(name).Keep(), time.Now())...)
+	}
+	return out
+}
+
+// follow tells what has become of a backend's cooldown.
+func (s *states) follow(name string, k backend.Kept, now time.Time) []ledger.CooldownEvent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []ledger.CooldownEvent
+	before, was := s.open[name]
+	aside := k.Cooled || k.Broken != ""
+	if was && (!aside || !before.StartedAt.Equal(k.Since)) {
+		before.EndedAt = now
+		if aside && k.Since.Before(now) {
+			before.EndedAt = k.Since
+		}
+		out = append(out, before)
+		delete(s.open, name)
+	}
+	if aside {
+		e := ledger.CooldownEvent{Backend: name, StartedAt: k.Since, Consecutive: k.Level, Summary: string(k.Reason) + ": " + k.Detail}
+		if !k.Until.IsZero() {
+			e.Cooldown = k.Until.Sub(k.Since)
+		}
+		s.open[name] = e
+		out = append(out, e)
 	}
 	return out
 }

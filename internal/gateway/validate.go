@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/confload"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/pool"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/request"
 	"github.com/fleetwatch/fleetwatch/internal/httpserve"
 )
 
@@ -21,6 +23,7 @@ const (
 	minKeyLength   = 8
 	maxGrace       = 10 * time.Minute
 	minTimeout     = 10 * time.Millisecond
+	minProbe       = 100 * time.Millisecond
 	encryptionSize = 32
 )
 
@@ -146,9 +149,10 @@ func (c *Config) validateRouting(r *confload.Report) {
 	if f := c.Routing.EmergencyRPMFraction; !(f >= 0 && f <= 1) {
 		r.Errorf("routing.emergency_rpm_fraction", "expected 0 to 1, got %g", f)
 	}
-	if c.Routing.Queue.MaxDepth < 0 {
-		r.Errorf("routing.queue.max_depth", "expected 0 or more, got %d", c.Routing.Queue.MaxDepth)
+	if c.Routing.Queue.MaxDepth < 1 {
+		r.Errorf("routing.queue.max_depth", "expected 1 or more, got %d; routing.queue.timeout: 0 lets no request wait", c.Routing.Queue.MaxDepth)
 	}
+	between(r, "routing.queue.timeout", c.Routing.Queue.Timeout, 0, c.Routing.RequestTimeout)
 }
 
 func (c *Config) validateTimes(r *confload.Report) {
@@ -165,6 +169,16 @@ func (c *Config) validateTimes(r *confload.Report) {
 	}
 	if c.Cooldown.FailuresBeforeError < 1 {
 		r.Errorf("cooldown.failures_before_error", "expected at least 1, got %d", c.Cooldown.FailuresBeforeError)
+	}
+	if c.Health.Interval != 0 {
+		between(r, "health.interval", c.Health.Interval, minProbe, day)
+		between(r, "health.timeout", c.Health.Timeout, minTimeout, c.Health.Interval)
+	}
+	if !strings.HasPrefix(c.Health.Path, "/") {
+		r.Errorf("health.path", "expected a path below the base URL, such as /models, got %q", c.Health.Path)
+	}
+	if c.Retention.Hourly != 0 && c.Retention.Hourly < 32*day {
+		r.Errorf("retention.hourly", "expected 0 (for ever) or at least 32d, for budgets are summed from it, got %s", c.Retention.Hourly)
 	}
 	if l := c.IPRateLimit; l.MaxRequests < 0 || l.WindowMS < 1 {
 		r.Errorf("ip_rate_limit", "expected max_requests 0 (no limit) or more, and window_ms 1 or more")
@@ -198,7 +212,7 @@ func (x *BackendConfig) defaults() {
 		x.Pool = defaultPool
 	}
 	if len(x.API) == 0 {
-		x.API = []string{apiOpenAI}
+		x.API = []string{string(dialect.OpenAI)}
 	}
 	if x.Timeout == 0 {
 		x.Timeout = defaultBackendTimeout
@@ -234,8 +248,13 @@ func (x *BackendConfig) validate(r *confload.Report, path string) {
 	}
 	for _, model := range slices.Sorted(maps.Keys(x.Models)) {
 		m, at := x.Models[model], path+".models."+model
-		if p := m.PricePerMTok; !(p.Input >= 0 && p.Output >= 0 && p.CacheRead >= 0 && p.CacheWrite >= 0) {
+		if p := m.PricePerMTok; !(p.Input >= 0 && p.Output >= 0 && p.CacheRead >= 0 && p.CacheWrite >= 0 && p.CacheWrite1h >= 0) {
 			r.Errorf(at+".price_per_mtok", "expected prices of 0 or more")
+		}
+		for i, word := range m.InputModalities {
+			if word != "text" && !slices.Contains(request.Modalities(), request.Modality(word)) {
+				r.Errorf(fmt.Sprintf("%s.input_modalities[%d]", at, i), "expected text, image, audio, video or file, got %q", word)
+			}
 		}
 		if model == "" || m.ContextWindow < 0 || m.MaxTokens < 0 {
 			r.Errorf(at, "expected a name, and sizes of 0 or more")
@@ -244,12 +263,12 @@ func (x *BackendConfig) validate(r *confload.Report, path string) {
 }
 
 // dialectOf reads the name of a dialect, the older names included; "" = it is none.
-func dialectOf(api string) string {
+func dialectOf(api string) dialect.Name {
 	switch api {
-	case apiOpenAI, "openai-completions", "openai-responses":
-		return apiOpenAI
-	case apiAnthropic, "anthropic-messages":
-		return apiAnthropic
+	case string(dialect.OpenAI), "openai-completions", "openai-responses":
+		return dialect.OpenAI
+	case string(dialect.Anthropic), "anthropic-messages":
+		return dialect.Anthropic
 	default:
 		return ""
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/pool"
@@ -53,7 +54,7 @@ type Backend struct {
 	Name           string             `json:"name"`
 	Label          string             `json:"label"`
 	Pool           string             `json:"pool"`
-	API            []string           `json:"api"`
+	API            []dialect.Name     `json:"api"`
 	BaseURL        string             `json:"api_base_url"`
 	Key            string             `json:"api_key"`
 	TimeoutSeconds float64            `json:"timeout_seconds"`
@@ -71,6 +72,9 @@ type Backend struct {
 	CooldownLevel  int                `json:"consecutive_429_count"`
 	Inflight       int64              `json:"inflight"`
 	RPMUtilization float64            `json:"rpm_utilization"`
+	TPMLimit       int                `json:"tpm_limit"`
+	TPMUtilization float64            `json:"tpm_utilization"`
+	Health         backend.Health     `json:"health"`
 }
 
 // Mapping is how a backend offers a model.
@@ -80,6 +84,8 @@ type Mapping struct {
 	InputModalities  []string   `json:"input_modalities,omitempty"`
 	ContextWindow    int64      `json:"context_window,omitempty"`
 	MaxTokens        int64      `json:"max_tokens,omitempty"`
+	Capabilities     []string   `json:"capabilities,omitempty"`
+	AnthropicBeta    []string   `json:"anthropic_beta,omitempty"`
 	Price            *price     `json:"price_per_mtok,omitempty"`
 	UnavailableUntil *time.Time `json:"unavailable_until,omitempty"` // the provider does not offer it to this key
 }
@@ -89,15 +95,18 @@ type price struct {
 	Output     float64 `json:"output"`
 	CacheRead  float64 `json:"cache_read"`
 	CacheWrite float64 `json:"cache_write"`
+	// CacheWrite1h is for what is kept for an hour; 0 = as cache_write.
+	CacheWrite1h float64 `json:"cache_write_1h,omitempty"`
 }
 
 func show(b *backend.Backend, now time.Time) Backend {
 	s := b.Snapshot(now)
 	out := Backend{
-		ID: b.Name, Name: b.Name, Label: b.Label, Pool: b.Pool, API: []string{"openai"}, BaseURL: b.BaseURL.String(), Key: b.MaskedKey(),
+		ID: b.Name, Name: b.Name, Label: b.Label, Pool: b.Pool, API: b.Dialects, BaseURL: b.BaseURL.String(), Key: b.MaskedKey(),
 		TimeoutSeconds: b.Timeout.Seconds(), RPMLimit: b.RPM, MaxInflight: b.MaxInflight, Weight: b.Weight, Enabled: !b.Disabled, Source: b.Source,
 		Headers: map[string]string{}, Models: map[string]Mapping{}, Status: s.Status, Reason: s.Reason, Detail: redact.Text(s.Detail, b.Key),
 		CooldownLevel: s.Level, Inflight: s.Inflight, RPMUtilization: s.RPMUsed,
+		TPMLimit: b.TPM, TPMUtilization: s.TPMUsed, Health: s.Health,
 	}
 	if s.Status == backend.Cooling || s.Status == backend.Error {
 		out.CooldownUntil = stamp(s.Until)
@@ -107,9 +116,9 @@ func show(b *backend.Backend, now time.Time) Backend {
 	}
 	blocked := s.Blocked(now)
 	for name, m := range b.Models {
-		x := Mapping{NativeID: m.NativeID, Reasoning: m.Reasoning, InputModalities: m.InputModalities, ContextWindow: m.ContextWindow, MaxTokens: m.MaxTokens}
+		x := Mapping{NativeID: m.NativeID, Reasoning: m.Reasoning, InputModalities: m.InputModalities, ContextWindow: m.ContextWindow, MaxTokens: m.MaxTokens, Capabilities: m.Capabilities, AnthropicBeta: m.Betas}
 		if p := m.Price; p != (llm.Price{}) {
-			x.Price = &price{units(p.Input), units(p.Output), units(p.CacheRead), units(p.CacheWrite)}
+			x.Price = &price{units(p.Input), units(p.Output), units(p.CacheRead), units(p.CacheWrite), units(p.CacheWrite1h)}
 		}
 		if block, ok := blocked[name]; ok {
 			x.UnavailableUntil = stamp(block.Until)

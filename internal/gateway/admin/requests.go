@@ -44,6 +44,7 @@ type Request struct {
 	StartedAt         time.Time       `json:"started_at"`
 	DurationMS        float64         `json:"duration_ms"`
 	TTFBMS            *float64        `json:"ttfb_ms"`
+	QueuedMS          float64         `json:"queued_ms"` // waited for a backend
 	Tokens            tokens          `json:"tokens"`
 	UsageSource       llm.UsageSource `json:"usage_source"`
 	Cost              float64         `json:"cost"`
@@ -81,6 +82,7 @@ type Attempt struct {
 	Model             string         `json:"model"`
 	NativeID          string         `json:"native_id"`
 	SkipReason        string         `json:"skip_reason,omitempty"`
+	Emergency         bool           `json:"emergency,omitempty"` // called while cooling, since nothing else was left
 	Class             llm.Class      `json:"class,omitempty"`
 	Remedy            string         `json:"remedy,omitempty"`
 	HTTPStatus        int            `json:"http_status,omitempty"`
@@ -109,7 +111,7 @@ func (h *Handler) showRequest(r ledger.Row) Request {
 		ID: r.ID.String(), RequestID: r.RequestID, Status: r.Status, HTTPStatus: r.HTTPStatus, Class: r.Class, Code: r.Detail.Code, Error: r.Detail.Error,
 		Dialect: r.Detail.Dialect, Stream: r.Detail.Stream, Model: r.Model, NativeID: r.Detail.NativeID, Backend: r.Backend, Provider: r.Detail.Provider,
 		Pool: r.Pool, Client: r.Client, ClientIP: r.Detail.ClientIP, UserAgent: r.Detail.UserAgent, AttemptCount: r.Attempts,
-		StartedAt: r.StartedAt, DurationMS: milliseconds(r.Duration), TTFBMS: first(r.TTFB),
+		StartedAt: r.StartedAt, DurationMS: milliseconds(r.Duration), TTFBMS: first(r.TTFB), QueuedMS: milliseconds(r.Detail.Queued),
 		Tokens:      tokens{r.Usage.Input, r.Usage.Output, r.Usage.CacheRead, r.Usage.CacheWrite, r.Usage.Reasoning, r.Usage.Total()},
 		UsageSource: r.Usage.Source, Cost: units(r.Cost), Currency: h.View().Currency, ProviderRequestID: r.Detail.ProviderRequestID,
 	}
@@ -134,7 +136,7 @@ func (h *Handler) showTimeline(r ledger.Row) Timeline {
 	for i, a := range entries {
 		out.Attempts = append(out.Attempts, Attempt{
 			ID: fmt.Sprintf("%s-%d", r.ID, i+1), PrimaryRequestID: r.ID.String(), Seq: i + 1, Outcome: a.Outcome, Backend: a.Backend, Pool: a.Pool,
-			Provider: a.Provider, Model: r.Model, NativeID: a.NativeID, SkipReason: a.Skip, Class: a.Class, Remedy: a.Class.Remedy(), HTTPStatus: a.HTTPStatus,
+			Provider: a.Provider, Model: r.Model, NativeID: a.NativeID, SkipReason: a.Skip, Emergency: a.Emergency, Class: a.Class, Remedy: a.Class.Remedy(), HTTPStatus: a.HTTPStatus,
 			Error: a.Error, StartedAt: r.StartedAt.Add(a.Started), DurationMS: milliseconds(a.Duration), TTFBMS: first(a.TTFB),
 			Tokens: a.Tokens, Cost: units(a.Cost), ProviderRequestID: a.ProviderRequestID,
 		})

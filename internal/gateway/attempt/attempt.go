@@ -6,21 +6,24 @@
 // dialect's end marker. A client that goes away ends the call to the backend. No
 // credential of a client, and no redirect, ever reaches a backend.
 //
+// Where no backend can be called now, but one can soon, the request waits in line for
+// it. Where none can for long, one that is cooling is called, a few times a minute and
+// never before the end of a wait that the provider itself asked for.
+//
 // The last bytes of an answer are not sent but returned, so that the caller can make
 // the record of the request durable first.
 package attempt
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"time"
 
-	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/pool"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/queue"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/request"
 )
 
@@ -49,6 +52,8 @@ type Call struct {
 	BodySize   int64
 	Stream     bool
 	Model      string
+	Tokens     int64  // that it may use, for limits
+	Line       string // requests of the same line can be served by the same backends
 	Started    time.Time
 	Candidates []pool.Candidate
 	// Observe is told of every attempt when it ends, skips included.
@@ -63,11 +68,14 @@ type Limits struct {
 	Idle               time.Duration // between meaningful bytes
 	Request            time.Duration // of everything
 	RetryContentPolicy bool
+	Queue              time.Duration // a backend that is back sooner is waited for; 0 = none is
+	Emergency          bool          // backends that are cooling may be called when nothing else is left
 }
 
 // Walker makes attempts.
 type Walker struct {
 	Transport http.RoundTripper
+	Queue     *queue.Queue
 }
 
 // Result is how a request ended.
@@ -75,9 +83,12 @@ type Result struct {
 	Status   ledger.Status
 	Fault    *llm.Fault // of the last attempt that failed; nil where the request completed
 	Limited  bool       // every skip was for a limit of ours, and no call was made
+	Queued   time.Duration
+	Refused  error // of the queue: queue.ErrFull or queue.ErrTimeout; nil where it did not refuse
 	Answered *pool.Candidate
 	Timeline []ledger.Attempt
 	Calls    int
+	AnswerID string // by which a later request can go on from the answer; "" = none
 	Usage    llm.Usage
 	Cost     llm.Nano
 	TTFB     time.Duration // from the request's start; 0 = no meaningful byte came
@@ -105,50 +116,3 @@ var (
 	errAttempt   = errors.New("no whole answer in time")
 	errRequest   = errors.New("the request took longer than routing.request_timeout")
 )
-
-// Do makes attempts until one answers, none is left, or ctx, which is the client's,
-// ends.
-func (w *Walker) Do(ctx context.Context, call *Call, limits Limits, sink Sink) *Result {
-	result := &Result{Status: ledger.Failed, Usage: llm.Usage{Source: llm.Missing}}
-	skips, limited := 0, 0
-	for i := range call.Candidates {
-		c := &call.Candidates[i]
-		if result.Calls >= limits.MaxAttempts {
-			skipped(call, c, result, backend.SkipAttempts)
-			break
-		}
-		permit, skip, wait := c.Acquire(call.Model, c.MaxInflight, time.Now())
-		if skip != "" {
-			skips++
-			if skip == backend.SkipRPM || skip == backend.SkipFull {
-				limited++
-			}
-			result.soonest(wait)
-			skipped(call, c, result, skip)
-			continue
-		}
-		result.Calls++
-		t := &try{walker: w, call: call, limits: limits, sink: sink, result: result, candidate: c, permit: permit, started: time.Now()}
-		if t.run(ctx) {
-			return result
-		}
-	}
-	result.Limited = result.Calls == 0 && skips > 0 && skips == limited
-	return result
-}
-
-func skipped(call *Call, c *pool.Candidate, r *Result, skip backend.Skip) {
-	a := ledger.Attempt{
-		Outcome: ledger.OutcomeSkipped, Backend: c.Name, Pool: c.Pool, Provider: c.Provider(), NativeID: c.Model.NativeID,
-		Skip: string(skip), Started: time.Since(call.Started),
-	}
-	r.Timeline = append(r.Timeline, a)
-	call.Observe(c, &a)
-}
-
-// soonest notes when a backend could be back.
-func (r *Result) soonest(wait time.Duration) {
-	if wait > 0 && (r.Wait == 0 || wait < r.Wait) {
-		r.Wait = wait
-	}
-}

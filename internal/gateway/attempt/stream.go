@@ -130,22 +130,16 @@ func (f *flow) completed(last []byte) {
 		f.begin()
 		last = append(held, last...)
 	}
-	usage := f.reader.Answer().Usage
-	if usage.Source == llm.Missing {
-		usage = f.estimate(f.content)
-	}
-	f.answered(usage, nil)
+	answer := f.reader.Answer()
+	f.answered(f.usage(answer.Usage, f.content), nil)
+	f.result.AnswerID = answer.ID
 	f.result.Status, f.result.Tail = ledger.Completed, last
 }
 
 // cut notes a stream that broke after the client has seen a part of it.
 func (f *flow) cut(fault *llm.Fault) {
 	f.settle(fault)
-	usage := f.reader.Answer().Usage
-	if usage.Source == llm.Missing {
-		usage = f.estimate(f.content)
-	}
-	f.answered(usage, fault)
+	f.answered(f.usage(f.reader.Answer().Usage, f.content), fault)
 	if fault.Class == llm.ClientCancelled {
 		f.result.Status = ledger.Cancelled
 	}

@@ -20,7 +20,7 @@ import (
 
 const (
 	maxErrorBody = 64 << 10 // read of an error answer
-	maxAnswer    = 64 << 20 // of a whole answer; beyond it is no chat completion
+	maxAnswer    = 64 << 20 // of a whole answer; beyond it is none that is passed on
 	drainWait    = 100 * time.Millisecond
 )
 
@@ -33,6 +33,7 @@ type try struct {
 	result    *Result
 	candidate *pool.Candidate
 	permit    backend.Permit
+	emergency bool
 	started   time.Time
 	ttfb      time.Duration
 
@@ -140,18 +141,15 @@ func (t *try) whole(body io.ReadCloser) bool {
 	case err != nil:
 		return t.failed(t.broken(err), nil, body)
 	case len(raw) > maxAnswer:
-		return t.failed(&llm.Fault{Class: llm.Malformed, Status: http.StatusOK, Message: "the answer is larger than any chat completion"}, nil, body)
+		return t.failed(&llm.Fault{Class: llm.Malformed, Status: http.StatusOK, Message: "the answer is larger than any that is passed on"}, nil, body)
 	}
 	answer, fault := t.call.Endpoint.Answer(raw)
 	if fault != nil {
 		return t.failed(fault, raw, body)
 	}
 	t.firstByte()
-	usage := answer.Usage
-	if usage.Source == llm.Missing {
-		usage = t.estimate(int64(len(raw)))
-	}
-	t.answered(usage, nil)
+	t.answered(t.usage(answer.Usage, int64(len(raw))), nil)
+	t.result.AnswerID = answer.ID
 	t.result.Status, t.result.Tail, t.result.Relay, t.result.Header = ledger.Completed, raw, true, t.header
 	t.keep(body)
 	return true
@@ -172,17 +170,25 @@ func readAll(body io.Reader, header http.Header) ([]byte, error) {
 func (t *try) firstByte() {
 	t.ttfb = time.Since(t.started)
 	t.result.TTFB = time.Since(t.call.Started)
-	t.permit.Succeeded(t.ttfb)
+	t.permit.Succeeded(t.ttfb, time.Now())
 }
 
-// estimate guesses the usage of an answer of so many bytes.
-func (t *try) estimate(content int64) llm.Usage {
-	return llm.Usage{Input: llm.EstimateTokens(t.call.BodySize), Output: llm.EstimateTokens(content), Source: llm.Estimated}
+// usage is what was reported, or a guess from the bytes of the content.
+func (t *try) usage(reported llm.Usage, content int64) llm.Usage {
+	switch {
+	case t.call.Endpoint.Free:
+		return llm.Usage{Source: llm.Reported}
+	case reported.Source == llm.Missing:
+		return llm.Usage{Input: llm.EstimateTokens(t.call.BodySize), Output: llm.EstimateTokens(content), Source: llm.Estimated}
+	default:
+		return reported
+	}
 }
 
 // answered notes the attempt that the client sees, with the fault that cut it short.
 func (t *try) answered(usage llm.Usage, fault *llm.Fault) {
 	r, c := t.result, t.candidate
+	t.permit.Settle(usage.Total(), time.Now())
 	r.Answered, r.Usage, r.Cost, r.Fault = c, usage, c.Model.Price.Cost(usage), fault
 	a := t.entry(ledger.OutcomeSucceeded, fault)
 	a.Tokens, a.Cost = usage.Total(), r.Cost
@@ -197,10 +203,10 @@ func (t *try) entry(o ledger.Outcome, fault *llm.Fault) ledger.Attempt {
 	c := t.candidate
 	a := ledger.Attempt{
 		Outcome: o, Backend: c.Name, Pool: c.Pool, Provider: c.Provider(), NativeID: c.Model.NativeID, HTTPStatus: http.StatusOK,
-		Started: t.started.Sub(t.call.Started), Duration: time.Since(t.started), TTFB: t.ttfb, ProviderRequestID: t.provID,
+		Started: t.started.Sub(t.call.Started), Duration: time.Since(t.started), TTFB: t.ttfb, ProviderRequestID: t.provID, Emergency: t.emergency,
 	}
 	if fault != nil {
-		a.Class, a.HTTPStatus, a.Error = fault.Class, fault.Status, redact.Text(fault.Message, c.Key)
+		a.Class, a.HTTPStatus, a.Error = fault.Class, fault.Status, fault.Message
 	}
 	return a
 }
@@ -220,6 +226,7 @@ func (t *try) failed(fault *llm.Fault, body []byte, open ...io.Closer) (ends boo
 	for _, c := range open {
 		_ = c.Close() // the attempt is over; there is nothing left to learn from it
 	}
+	t.permit.Settle(0, time.Now())
 	t.permit.Release()
 	switch {
 	case fault.Class == llm.ClientCancelled:
@@ -229,7 +236,6 @@ func (t *try) failed(fault *llm.Fault, body []byte, open ...io.Closer) (ends boo
 		t.result.Overdue = true
 		return true
 	case fault.Class == llm.ContentPolicy && t.limits.RetryContentPolicy, fault.Class.MovesOn():
-		t.result.soonest(fault.Wait)
 		return false
 	}
 	t.result.Relay, t.result.Header, t.result.Answered = true, t.header, t.candidate
@@ -240,6 +246,7 @@ func (t *try) failed(fault *llm.Fault, body []byte, open ...io.Closer) (ends boo
 // settle tells the backend's state of a fault. What the client, or the limit of the
 // whole request, ended says nothing about the backend.
 func (t *try) settle(fault *llm.Fault) {
+	fault.Message = redact.Text(fault.Message, t.candidate.Key) // it is kept, and shown
 	if fault.Class != llm.ClientCancelled && t.client.Err() == nil && !t.overdue() {
 		t.permit.Failed(fault, time.Now())
 	}

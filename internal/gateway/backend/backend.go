@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 	"github.com/fleetwatch/fleetwatch/internal/redact"
 )
@@ -26,6 +27,8 @@ type Model struct {
 	InputModalities []string
 	ContextWindow   int64
 	MaxTokens       int64
+	Capabilities    []string // words of X-Require-Capability that it has beside those that follow from the above
+	Betas           []string // of anthropic-beta that it takes; none = all
 	Price           llm.Price
 }
 
@@ -37,7 +40,9 @@ type Config struct {
 	Source      string // file
 	BaseURL     *url.URL
 	Key         redact.Secret
+	Dialects    []dialect.Name
 	RPM         int // calls a minute; 0 = no limit
+	TPM         int // tokens a minute; 0 = no limit
 	MaxInflight int // 0 = no limit
 	Weight      int
 	Timeout     time.Duration // of a whole attempt that is not streamed
@@ -94,14 +99,19 @@ const (
 	SkipDisabled Skip = "disabled"
 	SkipModel    Skip = "model_unavailable" // this model only
 	SkipRPM      Skip = "rpm_limit"
+	SkipTPM      Skip = "tpm_limit"
 	SkipFull     Skip = "max_inflight"
 	SkipAttempts Skip = "max_attempts" // not a state: the request has tried enough
 )
+
+// Limits reports whether the backend was skipped for a limit that is set here.
+func (s Skip) Limits() bool { return s == SkipRPM || s == SkipTPM || s == SkipFull }
 
 // Policy is how long backends are left alone.
 type Policy struct {
 	Base                time.Duration
 	Max                 time.Duration
+	EmergencyFraction   float64 // of the rpm limit: calls a minute while cooling, at least one
 	Jitter              float64 // of the wait, added: 0.1 = up to a tenth
 	FailuresBeforeError int
 	Zone                *time.Location // whose day a quota ends with

@@ -19,6 +19,8 @@ type Snapshot struct {
 	Blocks   map[string]Block
 	Inflight int64
 	RPMUsed  float64 // share of the limit used in the last minute, 0..1; 0 without limit
+	TPMUsed  float64 // likewise
+	Health   Health
 	TTFB     time.Duration
 }
 
@@ -35,7 +37,7 @@ func (s *State) Snapshot(now time.Time) Snapshot {
 	defer s.mu.Unlock()
 	out := Snapshot{
 		Status: s.status(now), Reason: s.reason, Detail: s.detail, Since: s.since, Until: s.until, Level: s.level,
-		Inflight: s.inflight.Load(), RPMUsed: s.bucket.used(now), TTFB: s.ttfb, Blocks: map[string]Block{},
+		Inflight: s.inflight.Load(), RPMUsed: s.rpm.Used(now), TPMUsed: s.tpm.Used(now), Health: s.health.at(now), TTFB: s.ttfb, Blocks: map[string]Block{},
 	}
 	for model, b := range s.blocks {
 		out.Blocks[model] = Block{b.until, b.level, b.class}
@@ -61,12 +63,19 @@ func (s *State) Proven(model string, now time.Time) bool {
 	return s.status(now) == Healthy && !now.Before(s.blocks[model].until)
 }
 
-// Load is what strategies compare: the calls under way and the average time to the
-// first byte.
-func (s *State) Load(now time.Time) (inflight int64, rpmUsed float64, ttfb time.Duration) {
+// Load is what the selection compares.
+type Load struct {
+	Inflight int64         // calls under way
+	Used     float64       // share of the limit of calls or tokens a minute that is used, the larger, 0..1
+	TTFB     time.Duration // average; 0 = never called
+	Health   Health
+}
+
+// Load returns the load at now.
+func (s *State) Load(now time.Time) Load {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.inflight.Load(), s.bucket.used(now), s.ttfb
+	return Load{s.inflight.Load(), max(s.rpm.Used(now), s.tpm.Used(now)), s.ttfb, s.health.at(now)}
 }
 
 // Kept is what a restart must know.
@@ -77,6 +86,7 @@ type Kept struct {
 	Detail   string           `json:"detail,omitempty"`
 	Since    time.Time        `json:"since,omitzero"`
 	Until    time.Time        `json:"until,omitzero"`
+	Asked    time.Time        `json:"asked,omitzero"` // until when the provider asked to be left alone
 	Level    int              `json:"level,omitempty"`
 	Failures int              `json:"failures,omitempty"`
 	Blocks   map[string]Block `json:"blocks,omitempty"`
@@ -87,7 +97,7 @@ type Kept struct {
 func (s *State) Keep() Kept {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := Kept{Broken: s.broken, Cooled: s.cooled, Reason: s.reason, Detail: s.detail, Since: s.since.Round(0), Until: s.until.Round(0), Level: s.level, Failures: s.failures}
+	k := Kept{Broken: s.broken, Cooled: s.cooled, Reason: s.reason, Detail: s.detail, Since: s.since.Round(0), Until: s.until.Round(0), Asked: s.asked.Round(0), Level: s.level, Failures: s.failures}
 	for model, b := range s.blocks {
 		if k.Blocks == nil {
 			k.Blocks = map[string]Block{}
@@ -106,6 +116,9 @@ func (s *State) Restore(k Kept, now time.Time) {
 	s.since = k.Since
 	if !k.Until.IsZero() {
 		s.until = now.Add(min(k.Until.Sub(now), max(k.Until.Sub(k.Since), 0)))
+	}
+	if !k.Asked.IsZero() {
+		s.asked = now.Add(min(k.Asked.Sub(now), max(k.Asked.Sub(k.Since), 0)))
 	}
 	for model, b := range k.Blocks {
 		s.blocks[model] = block{now.Add(min(b.Until.Sub(now), s.policy.Max)), b.Level, b.Class}
@@ -127,45 +140,4 @@ func (s Snapshot) Blocked(now time.Time) map[string]Block {
 	out := maps.Clone(s.Blocks)
 	maps.DeleteFunc(out, func(_ string, b Block) bool { return !now.Before(b.Until) })
 	return out
-}
-
-// bucket limits calls a minute: it holds as many as the limit and refills evenly.
-type bucket struct {
-	limit  float64
-	tokens float64
-	at     time.Time
-}
-
-func (b *bucket) configure(rpm int, now time.Time) {
-	if b.limit == float64(rpm) {
-		return
-	}
-	b.limit, b.tokens, b.at = float64(rpm), float64(rpm), now
-}
-
-func (b *bucket) refill(now time.Time) {
-	if passed := now.Sub(b.at); passed > 0 {
-		b.tokens, b.at = min(b.limit, b.tokens+b.limit*passed.Minutes()), now
-	}
-}
-
-// take takes a token, or returns how long until there is one.
-func (b *bucket) take(now time.Time) time.Duration {
-	if b.limit == 0 {
-		return 0
-	}
-	b.refill(now)
-	if b.tokens < 1 {
-		return max(time.Duration((1-b.tokens)/b.limit*float64(time.Minute)), time.Millisecond)
-	}
-	b.tokens--
-	return 0
-}
-
-func (b *bucket) used(now time.Time) float64 {
-	if b.limit == 0 {
-		return 0
-	}
-	b.refill(now)
-	return 1 - b.tokens/b.limit
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fleetwatch/fleetwatch/internal/gateway/limit"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 )
 
@@ -17,6 +18,7 @@ const maxDoublings = 20
 type State struct {
 	inflight atomic.Int64
 	changed  func() // told, outside the lock, that Snapshot differs
+	freed    func() // told, outside the lock, that a place may have become free
 
 	mu         sync.Mutex
 	policy     Policy
@@ -26,6 +28,7 @@ type State struct {
 	detail     string    // what the provider said then
 	since      time.Time
 	until      time.Time // of cooling and of error; zero = no end of its own
+	asked      time.Time // until when the provider asked to be left alone; zero = it did not
 	cooled     bool      // a cooldown has begun and no success has followed
 	level      int       // cooldowns in a row
 	failures   int       // in a row, of the kind that cools only after several
@@ -33,7 +36,9 @@ type State struct {
 	generation int64
 	trial      bool
 	blocks     map[string]block
-	bucket     bucket
+	rpm, tpm   limit.Window
+	emergency  limit.Window // calls while cooling
+	health     health
 	ttfb       time.Duration // moving average
 }
 
@@ -44,18 +49,22 @@ type block struct {
 	class llm.Class
 }
 
-// NewState returns the state of a backend that was never called. changed is told
-// of every change that Snapshot shows; it must not call back.
-func NewState(changed func()) *State {
-	return &State{changed: changed, blocks: map[string]block{}}
+// NewState returns the state of a backend that was never called. changed is told of
+// every change that is kept over a restart, freed of every place that may have become
+// free for a request that waits; neither may call back.
+func NewState(changed, freed func()) *State {
+	return &State{changed: changed, freed: freed, blocks: map[string]block{}}
 }
 
 // Configure takes over what may change by a reload.
-func (s *State) Configure(p Policy, disabled bool, rpm int, now time.Time) {
+func (s *State) Configure(p Policy, c *Config) {
 	s.mu.Lock()
-	s.policy, s.disabled = p, disabled
-	s.bucket.configure(rpm, now)
+	s.policy, s.disabled = p, c.Disabled
+	s.rpm.Configure(c.RPM)
+	s.tpm.Configure(c.TPM)
+	s.emergency.Configure(max(1, int(p.EmergencyFraction*float64(c.RPM))))
 	s.mu.Unlock()
+	s.freed()
 }
 
 // status is the status at now. A cooldown, or an error with an end, that has
@@ -80,12 +89,22 @@ type Permit struct {
 	state      *State
 	model      string
 	generation int64
+	tokens     int64 // taken; what is used is settled
+	mark       limit.Mark
 	trial      bool
+	emergency  bool
 }
 
-// Acquire asks for leave to call the backend for a model. Where the answer is a
-// Skip, wait is when it could be otherwise; 0 = that is not known.
-func (s *State) Acquire(model string, maxInflight int, now time.Time) (p Permit, skip Skip, wait time.Duration) {
+// Ask is what an attempt needs.
+type Ask struct {
+	Model       string
+	MaxInflight int   // 0 = no limit
+	Tokens      int64 // that it may use, for the limit a minute
+}
+
+// Acquire asks for leave to call the backend. Where the answer is a Skip, wait is when
+// it could be otherwise; 0 = that is not known.
+func (s *State) Acquire(ask Ask, now time.Time) (p Permit, skip Skip, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := s.status(now)
@@ -98,22 +117,75 @@ func (s *State) Acquire(model string, maxInflight int, now time.Time) (p Permit,
 		return p, SkipCooling, s.left(now)
 	case HalfOpen:
 		if s.trial {
-			return p, SkipTrial, time.Second
+			return p, SkipTrial, trialWait
 		}
 	case Healthy:
 	}
-	if b, blocked := s.blocks[model]; blocked && now.Before(b.until) {
+	if b, blocked := s.blocks[ask.Model]; blocked && now.Before(b.until) {
 		return p, SkipModel, b.until.Sub(now)
 	}
-	if maxInflight > 0 && s.inflight.Load() >= int64(maxInflight) {
-		return p, SkipFull, time.Second
+	if ask.MaxInflight > 0 && s.inflight.Load() >= int64(ask.MaxInflight) {
+		return p, SkipFull, fullWait
 	}
-	if wait := s.bucket.take(now); wait > 0 {
+	if wait := s.tpm.Wait(ask.Tokens, now); wait > 0 {
+		return p, SkipTPM, wait
+	}
+	if _, wait := s.rpm.Take(1, now); wait > 0 {
 		return p, SkipRPM, wait
 	}
-	s.inflight.Add(1)
 	s.trial = s.trial || status == HalfOpen
-	return Permit{state: s, model: model, generation: s.generation, trial: status == HalfOpen}, "", 0
+	return s.permit(ask, status == HalfOpen, false, now), "", 0
+}
+
+// How long a full backend, or one with its trial under way, is waited for at least
+// where nothing tells earlier that a place is free.
+const (
+	fullWait  = time.Second
+	trialWait = time.Second
+)
+
+// Emergency asks for leave to call a backend that is cooling, because nothing else is
+// left: a few times a minute, and never before the end of a wait that the provider
+// itself asked for. until is when its cooldown ends.
+func (s *State) Emergency(ask Ask, now time.Time) (p Permit, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.status(now) != Cooling || now.Before(s.asked) {
+		return p, false
+	}
+	if b, blocked := s.blocks[ask.Model]; blocked && now.Before(b.until) {
+		return p, false
+	}
+	if ask.MaxInflight > 0 && s.inflight.Load() >= int64(ask.MaxInflight) {
+		return p, false
+	}
+	if _, wait := s.emergency.Take(1, now); wait > 0 {
+		return p, false
+	}
+	s.rpm.Use(1, now)
+	return s.permit(ask, false, true, now), true
+}
+
+func (s *State) permit(ask Ask, trial, emergency bool, now time.Time) Permit {
+	s.inflight.Add(1)
+	return Permit{
+		state: s, model: ask.Model, generation: s.generation, tokens: ask.Tokens, mark: s.tpm.Use(ask.Tokens, now), trial: trial, emergency: emergency,
+	}
+}
+
+// Recovery returns when the backend can be asked for the model again; 0 = nothing
+// keeps it from it now, or nobody knows.
+func (s *State) Recovery(model string, now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.status(now) {
+	case Disabled:
+		return 0
+	case Error, Cooling:
+		return s.left(now)
+	case HalfOpen, Healthy:
+	}
+	return max(0, s.blocks[model].until.Sub(now))
 }
 
 func (s *State) left(now time.Time) time.Duration {
@@ -132,6 +204,15 @@ func (p *Permit) Release() {
 		s.endTrial(p)
 		s.mu.Unlock()
 	}
+	s.freed()
+}
+
+// Settle says how many tokens the attempt has used; it is called once.
+func (p *Permit) Settle(used int64, now time.Time) {
+	s := p.state
+	s.mu.Lock()
+	s.tpm.Settle(p.mark, used-p.tokens, now)
+	s.mu.Unlock()
 }
 
 func (s *State) endTrial(p *Permit) {
@@ -140,14 +221,15 @@ func (s *State) endTrial(p *Permit) {
 	}
 }
 
-// Succeeded notes a first meaningful byte, which came ttfb after the call.
-func (p *Permit) Succeeded(ttfb time.Duration) {
+// Succeeded notes a first meaningful byte, which came at now, ttfb after the call.
+func (p *Permit) Succeeded(ttfb time.Duration, now time.Time) {
 	s := p.state
 	s.mu.Lock()
 	if s.ttfb == 0 {
 		s.ttfb = ttfb
 	}
 	s.ttfb += (ttfb - s.ttfb) / 8
+	s.health.note(true, now)
 	if p.generation != s.generation {
 		s.endTrial(p)
 		s.mu.Unlock()
@@ -158,7 +240,7 @@ func (p *Permit) Succeeded(ttfb time.Duration) {
 	delete(s.blocks, p.model)
 	s.level, s.failures, s.refusals = 0, 0, 0
 	if s.cooled || s.broken != "" {
-		s.cooled, s.broken, s.reason, s.detail, s.until = false, "", "", "", time.Time{}
+		s.cooled, s.broken, s.reason, s.detail, s.until, s.asked = false, "", "", "", time.Time{}, time.Time{}
 		s.generation++ // the others that were under way at the cooldown stay without say
 		p.generation = s.generation
 	}
@@ -166,6 +248,7 @@ func (p *Permit) Succeeded(ttfb time.Duration) {
 	s.mu.Unlock()
 	if changed {
 		s.changed()
+		s.freed()
 	}
 }
 
@@ -183,7 +266,11 @@ func (p *Permit) Failed(f *llm.Fault, now time.Time) {
 
 // failed changes the state as the class says, and reports whether it did.
 func (s *State) failed(p *Permit, f *llm.Fault, now time.Time) bool {
-	if p.generation != s.generation {
+	if f.Class.BlamesBackend() {
+		s.health.note(false, now)
+	}
+	// What an emergency finds out about a backend that is cooling is known.
+	if p.generation != s.generation || p.emergency && (f.Class == llm.RateLimit || f.Class.Passing()) {
 		return s.extend(f, now)
 	}
 	switch f.Class {
@@ -195,7 +282,7 @@ func (s *State) failed(p *Permit, f *llm.Fault, now time.Time) bool {
 			end = nextDay(now, s.policy.Zone)
 		}
 		s.fail(f, now, end)
-	case llm.ServerError, llm.Timeout, llm.Connection, llm.Malformed:
+	case llm.ServerError, llm.Timeout, llm.Connection, llm.Malformed: // those that pass
 		s.failures++
 		if s.failures < s.policy.FailuresBeforeError && !p.trial {
 			return false
@@ -233,7 +320,7 @@ func (s *State) extend(f *llm.Fault, now time.Time) bool {
 	if f.Class != llm.RateLimit || f.Wait == 0 || !s.cooled || s.until.IsZero() || !end.After(s.until) {
 		return false
 	}
-	s.until = end
+	s.until, s.asked = end, end
 	return true
 }
 
@@ -245,6 +332,9 @@ func (s *State) cool(f *llm.Fault, now time.Time) {
 	wait += time.Duration(float64(wait) * s.policy.Jitter * rand.Float64()) //nolint:gosec // spreads retries, guards nothing
 	if end := now.Add(wait); !s.cooled || end.After(s.until) {
 		s.until = end
+	}
+	if end := now.Add(f.Wait); f.Wait > 0 && end.After(s.asked) {
+		s.asked = end
 	}
 	s.cooled, s.broken, s.failures = true, "", 0
 	s.note(f, now)
@@ -281,10 +371,28 @@ func nextDay(now time.Time, zone *time.Location) time.Time {
 // Reset ends a cooldown or an error, and forgets what led to it.
 func (s *State) Reset() {
 	s.mu.Lock()
-	s.cooled, s.broken, s.reason, s.detail, s.until = false, "", "", "", time.Time{}
+	s.cooled, s.broken, s.reason, s.detail, s.until, s.asked = false, "", "", "", time.Time{}, time.Time{}
 	s.level, s.failures, s.refusals, s.trial = 0, 0, 0, false
 	clear(s.blocks)
 	s.generation++
 	s.mu.Unlock()
 	s.changed()
+	s.freed()
+}
+
+// Probed notes what a free probe has found. A key that was refused and is taken again
+// leaves the error for one trial; nothing else that was learnt by calling is undone.
+func (s *State) Probed(p Probe, now time.Time) {
+	s.mu.Lock()
+	s.health.probed(p, now)
+	back := p == ProbeTaken && s.broken == llm.Auth && !s.disabled
+	if back {
+		s.broken, s.cooled, s.until, s.refusals = "", true, now, 0
+		s.generation++
+	}
+	s.mu.Unlock()
+	if back {
+		s.changed()
+		s.freed()
+	}
 }

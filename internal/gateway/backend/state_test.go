@@ -12,15 +12,15 @@ var start = time.Date(2026, 11, 22, 20, 0, 0, 0, time.FixedZone("CST", 8*3600))
 
 func newTest(t *testing.T) *State {
 	t.Helper()
-	s := NewState(func() {})
-	s.Configure(Policy{Base: 30 * time.Second, Max: 10 * time.Minute, FailuresBeforeError: 3, Zone: start.Location()}, false, 0, start)
+	s := NewState(func() {}, func() {})
+	s.Configure(Policy{Base: 30 * time.Second, Max: 10 * time.Minute, FailuresBeforeError: 3, EmergencyFraction: 0.1, Zone: start.Location()}, &Config{})
 	return s
 }
 
 // acquire gets leave, or ends the test.
 func acquire(t *testing.T, s *State, at time.Duration) Permit {
 	t.Helper()
-	p, skip, _ := s.Acquire("m", 0, start.Add(at))
+	p, skip, _ := s.Acquire(Ask{Model: "m"}, start.Add(at))
 	if skip != "" {
 		t.Fatalf("at %s: skipped, %s", at, skip)
 	}
@@ -50,17 +50,17 @@ func TestCooldownsDoubleUntilASuccess(t *testing.T) {
 		want := time.Duration(seconds) * time.Second
 		fail(t, s, at, llm.Fault{Class: llm.RateLimit})
 		expect(t, s, at, Cooling, want)
-		if _, skip, wait := s.Acquire("m", 0, start.Add(at)); skip != SkipCooling || wait != want {
+		if _, skip, wait := s.Acquire(Ask{Model: "m"}, start.Add(at)); skip != SkipCooling || wait != want {
 			t.Fatalf("skip %q for %s", skip, wait)
 		}
 		at += want + time.Hour // its passing clears nothing
 		expect(t, s, at, HalfOpen, 0)
 	}
 	p := acquire(t, s, at)
-	if _, skip, _ := s.Acquire("m", 0, start.Add(at)); skip != SkipTrial {
+	if _, skip, _ := s.Acquire(Ask{Model: "m"}, start.Add(at)); skip != SkipTrial {
 		t.Errorf("a second trial: %q", skip)
 	}
-	p.Succeeded(time.Second)
+	p.Succeeded(time.Second, start)
 	p.Release()
 	expect(t, s, at, Healthy, 0)
 	fail(t, s, at, llm.Fault{Class: llm.RateLimit})
@@ -83,7 +83,7 @@ func TestGenerations(t *testing.T) {
 	if got := s.Snapshot(start); got.Level != 1 || got.Until != start.Add(30*time.Second) {
 		t.Fatalf("after 40 failures: %+v", got)
 	}
-	late.Succeeded(time.Second)
+	late.Succeeded(time.Second, start)
 	expect(t, s, 0, Cooling, 30*time.Second)
 	late.Failed(&llm.Fault{Class: llm.RateLimit, Wait: 10 * time.Second}, start) // an earlier deadline
 	expect(t, s, 0, Cooling, 30*time.Second)
@@ -143,7 +143,7 @@ func TestASuccessBetweenFailuresCounts(t *testing.T) {
 		fail(t, s, 0, llm.Fault{Class: llm.ServerError})
 		fail(t, s, 0, llm.Fault{Class: llm.ServerError})
 		p := acquire(t, s, 0)
-		p.Succeeded(time.Millisecond)
+		p.Succeeded(time.Millisecond, start)
 		p.Release()
 	}
 	expect(t, s, 0, Healthy, 0)
@@ -198,18 +198,159 @@ func TestKeptOverARestart(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	s := newTest(t)
-	s.Configure(s.policy, false, 2, start)
-	acquire(t, s, 0)
-	if _, skip, _ := s.Acquire("m", 1, start); skip != SkipFull {
+	s.Configure(s.policy, &Config{RPM: 2, TPM: 1000})
+	ask := Ask{Model: "m", MaxInflight: 1, Tokens: 600}
+	p, _, _ := s.Acquire(ask, start)
+	if _, skip, _ := s.Acquire(ask, start); skip != SkipFull {
 		t.Errorf("beyond max_inflight: %q", skip)
 	}
-	acquire(t, s, 0)
-	if _, skip, wait := s.Acquire("m", 0, start); skip != SkipRPM || wait != 30*time.Second {
+	ask.MaxInflight = 0
+	if _, skip, wait := s.Acquire(ask, start); skip != SkipTPM || wait < time.Minute || !skip.Limits() {
+		t.Errorf("beyond tpm_limit: %q, %s", skip, wait)
+	}
+	p.Settle(100, start) // less than it might have been
+	p.Release()
+	if _, skip, _ := s.Acquire(ask, start.Add(time.Second)); skip != "" {
+		t.Errorf("after settling: %q", skip)
+	}
+	if _, skip, wait := s.Acquire(Ask{Model: "m"}, start.Add(2*time.Second)); skip != SkipRPM || wait < 58*time.Second || wait > 59*time.Second {
 		t.Errorf("beyond rpm_limit: %q, %s", skip, wait)
 	}
-	acquire(t, s, 30*time.Second)
-	s.Configure(s.policy, true, 2, start)
-	if _, skip, _ := s.Acquire("m", 0, start.Add(time.Hour)); skip != SkipDisabled {
+	if load := s.Load(start.Add(2 * time.Second)); load.Used != 1 || load.Inflight != 1 {
+		t.Errorf("load %+v", load)
+	}
+	acquire(t, s, 61*time.Second)
+	s.Configure(s.policy, &Config{RPM: 2, Disabled: true})
+	if _, skip, _ := s.Acquire(Ask{Model: "m"}, start.Add(time.Hour)); skip != SkipDisabled {
 		t.Errorf("disabled: %q", skip)
+	}
+}
+
+// TestEmergency: a few calls a minute to a backend that is cooling, never before the
+// end of a wait that the provider asked for, never where it is in error or disabled.
+func TestEmergency(t *testing.T) {
+	ask := Ask{Model: "m"}
+	rateLimit := llm.Fault{Class: llm.RateLimit}
+	asked := llm.Fault{Class: llm.RateLimit, Wait: 45 * time.Second}
+	cooling := func(f llm.Fault) *State {
+		s := newTest(t)
+		s.Configure(s.policy, &Config{RPM: 30})
+		fail(t, s, 0, f)
+		return s
+	}
+	s := cooling(rateLimit)
+	for i := range 4 {
+		p, ok := s.Emergency(ask, start.Add(time.Second))
+		if ok != (i < 3) {
+			t.Fatalf("call %d: %t", i, ok)
+		}
+		if ok {
+			p.Failed(&rateLimit, start.Add(time.Second))
+			p.Release()
+		}
+	}
+	expect(t, s, time.Second, Cooling, 29*time.Second) // nothing that was not known
+	p, ok := cooling(rateLimit).Emergency(ask, start)
+	if !ok {
+		t.Fatal("no leave")
+	}
+	p.Succeeded(time.Second, start)
+	p.Release()
+	expect(t, p.state, 0, Healthy, 0)
+
+	s = cooling(rateLimit)
+	if p, ok = s.Emergency(ask, start); !ok {
+		t.Fatal("no leave")
+	}
+	p.Failed(&asked, start)
+	p.Release()
+	expect(t, s, 0, Cooling, 45*time.Second)
+	if _, ok := s.Emergency(ask, start.Add(44*time.Second)); ok {
+		t.Error("called before the provider's own deadline")
+	}
+	if _, ok := cooling(asked).Emergency(ask, start.Add(44*time.Second)); ok {
+		t.Error("called before the provider's own deadline")
+	}
+	s = cooling(asked)
+	kept := newTest(t)
+	kept.Restore(s.Keep(), start)
+	if _, ok := kept.Emergency(ask, start.Add(44*time.Second)); ok {
+		t.Error("a restart forgets the provider's own deadline")
+	}
+	s = newTest(t)
+	fail(t, s, 0, llm.Fault{Class: llm.Quota, Status: 402})
+	if _, ok := s.Emergency(ask, start); ok {
+		t.Error("called in error")
+	}
+	if _, ok := newTest(t).Emergency(ask, start); ok {
+		t.Error("an emergency at a healthy backend")
+	}
+	s = cooling(rateLimit)
+	s.Configure(s.policy, &Config{Disabled: true})
+	if _, ok := s.Emergency(ask, start); ok {
+		t.Error("called though disabled")
+	}
+}
+
+func TestHealth(t *testing.T) {
+	s := newTest(t)
+	s.Configure(Policy{Base: time.Millisecond, Max: time.Millisecond, FailuresBeforeError: 1000, Zone: start.Location()}, &Config{})
+	note := func(good, bad int, at time.Duration) {
+		for range good {
+			p := acquire(t, s, at)
+			p.Succeeded(time.Millisecond, start.Add(at))
+			p.Release()
+		}
+		for range bad {
+			fail(t, s, at, llm.Fault{Class: llm.ServerError})
+		}
+		fail(t, s, at, llm.Fault{Class: llm.InvalidRequest}) // says nothing about the backend
+	}
+	is := func(at time.Duration, want Health) {
+		t.Helper()
+		if got := s.Load(start.Add(at)).Health; got != want {
+			t.Errorf("at %s: %s, want %s", at, got, want)
+		}
+	}
+	note(0, 4, 0)
+	is(0, Well) // too few to say
+	note(8, 0, time.Minute)
+	is(time.Minute, Degraded) // 4 of 12
+	note(30, 0, 2*time.Minute)
+	is(2*time.Minute, Well)
+	note(0, 20, 9*time.Minute)
+	is(9*time.Minute, Down)
+	is(15*time.Minute, Well) // long ago
+	s.Probed(ProbeFailed, start.Add(16*time.Minute))
+	is(16*time.Minute, Down)
+	is(22*time.Minute, Well)
+	s.Probed(ProbeFailed, start.Add(22*time.Minute))
+	note(1, 0, 22*time.Minute)
+	is(22*time.Minute, Well)
+}
+
+// TestProbe: a probe that succeeds gives a refused key one trial, and undoes nothing else.
+func TestProbe(t *testing.T) {
+	for _, c := range []struct {
+		fault  llm.Fault
+		before Status
+		after  Status
+	}{
+		{llm.Fault{Class: llm.Auth, Status: 403, NamesKey: true}, Error, HalfOpen},
+		{llm.Fault{Class: llm.Quota, Status: 402}, Error, Error},
+		{llm.Fault{Class: llm.RateLimit}, Cooling, Cooling},
+	} {
+		s := newTest(t)
+		fail(t, s, 0, c.fault)
+		for _, p := range []Probe{ProbeFailed, ProbeSilent} {
+			s.Probed(p, start)
+			if got := s.Snapshot(start).Status; got != c.before {
+				t.Errorf("%s: %s after a probe that is %s, want %s", c.fault.Class, got, p, c.before)
+			}
+		}
+		s.Probed(ProbeTaken, start)
+		if got := s.Snapshot(start).Status; got != c.after {
+			t.Errorf("%s: %s after a probe, want %s", c.fault.Class, got, c.after)
+		}
 	}
 }

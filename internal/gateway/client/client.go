@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fleetwatch/fleetwatch/internal/gateway/limit"
 	"github.com/fleetwatch/fleetwatch/internal/redact"
 )
 
@@ -21,7 +22,9 @@ const Anonymous = "anonymous"
 // Client is the holder of a key.
 type Client struct {
 	Name    string
-	Models  []string  // that it may use; none = all
+	Models  []string // that it may use; none = all
+	Demands []string // capabilities that every backend of its requests must have
+	Limits  *limit.Client
 	Expires time.Time // zero = never
 
 	sum [sha256.Size]byte
@@ -42,7 +45,8 @@ type Registry struct {
 func NewRegistry(open bool) *Registry {
 	r := &Registry{byKey: map[[sha256.Size]byte]*Client{}}
 	if open {
-		r.anonymous = &Client{Name: Anonymous}
+		r.anonymous = &Client{Name: Anonymous, Limits: &limit.Client{}}
+		r.anonymous.Limits.Configure(limit.Terms{Zone: time.UTC})
 	}
 	return r
 }
@@ -57,16 +61,25 @@ func (r *Registry) Add(c Client, key redact.Secret) bool {
 	return true
 }
 
+// All returns the clients, sorted by name.
+func (r *Registry) All() []*Client {
+	var all []*Client
+	for _, c := range r.byKey {
+		all = append(all, c)
+	}
+	if r.anonymous != nil {
+		all = append(all, r.anonymous)
+	}
+	slices.SortFunc(all, func(a, b *Client) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
 // Names returns the names of the clients, sorted.
 func (r *Registry) Names() []string {
 	var names []string
-	for _, c := range r.byKey {
+	for _, c := range r.All() {
 		names = append(names, c.Name)
 	}
-	if r.anonymous != nil {
-		names = append(names, Anonymous)
-	}
-	slices.Sort(names)
 	return names
 }
 

@@ -45,6 +45,7 @@ type exchange struct {
 	row       *ledger.Row // nil before the client is known
 	open      *ledger.Open
 	label     string // the model, as a label may have it
+	line      string // in which the request waits, if it has to
 
 	status      int // 0 = no answer has begun
 	bytes       int64
@@ -101,7 +102,7 @@ func (x *exchange) ask(endpoint *dialect.Endpoint) {
 	agent := x.r.UserAgent()
 	x.label = meter.OtherModel
 	x.row = &ledger.Row{
-		ID: x.id, RequestID: x.given, Client: x.client.Name, StartedAt: x.started, Status: ledger.Failed, Usage: llm.Usage{Source: llm.Missing},
+		ID: x.id, RequestID: x.given, Client: x.client.Name, Label: meter.OtherModel, StartedAt: x.started, Status: ledger.Failed, Usage: llm.Usage{Source: llm.Missing},
 		Detail: ledger.Detail{Dialect: string(endpoint.Dialect), ClientIP: x.clientIP(), UserAgent: agent[:min(len(agent), maxUserAgent)]},
 	}
 	body, problem := x.read()
@@ -170,10 +171,19 @@ func (x *exchange) send(endpoint *dialect.Endpoint, body []byte) *llm.Failure {
 	if !x.plan.Table.Has(r.Model) || !x.client.May(r.Model) {
 		return unknownModel(r.Model)
 	}
-	x.label = r.Model
+	x.label, x.row.Label = r.Model, ""
+	candidates, failure := x.candidates(endpoint, r)
+	if failure != nil {
+		return failure
+	}
+	reservation, failure := x.reserve(endpoint, r, candidates)
+	if failure != nil {
+		return failure
+	}
+	defer func() { reservation.Settle(x.row.Usage.Total(), x.row.Cost, time.Now()) }()
 	x.open = x.Ledger.Begin(x.row)
 	defer x.Ledger.End(x.open)
-	x.walk(endpoint, r, int64(len(body)))
+	x.walk(endpoint, r, candidates)
 	return nil
 }
 
@@ -184,8 +194,8 @@ func unknownModel(model string) *llm.Failure {
 // reject answers what no backend was asked, and records it.
 func (x *exchange) reject(f *llm.Failure) {
 	x.row.Class, x.row.HTTPStatus = llm.InvalidRequest, f.Status
-	if f.Status >= http.StatusInternalServerError {
-		x.row.Class = "" // not the client's fault, and no attempt's
+	if f.Status == http.StatusTooManyRequests || f.Status >= http.StatusInternalServerError {
+		x.row.Class = "" // nothing is wrong with the request, and no attempt was made
 	}
 	x.row.Detail.Code, x.row.Detail.Error = f.Code, f.Message
 	if !x.record() {
@@ -195,10 +205,10 @@ func (x *exchange) reject(f *llm.Failure) {
 }
 
 // walk has the request answered by a backend.
-func (x *exchange) walk(endpoint *dialect.Endpoint, r *request.Request, size int64) {
+func (x *exchange) walk(endpoint *dialect.Endpoint, r *request.Request, candidates []pool.Candidate) {
 	call := &attempt.Call{
-		Endpoint: endpoint, Header: x.forwarded(endpoint), Body: r, Text: x.text, BodySize: size, Stream: r.Stream,
-		Model: r.Model, Started: x.started, Candidates: x.plan.Table.Order(r.Model, x.client.Name, x.started),
+		Endpoint: endpoint, Header: x.forwarded(endpoint), Body: r, Text: x.text, BodySize: r.Size(), Stream: r.Stream,
+		Model: r.Model, Tokens: tokens(endpoint, r), Line: x.line, Started: x.started, Candidates: candidates,
 		Observe: func(c *pool.Candidate, a *ledger.Attempt) { x.Metrics.Attempt(x.client.Name, x.label, c, a) },
 	}
 	result := x.Walker.Do(x.r.Context(), call, x.plan.Limits, x)

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -11,13 +12,17 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/queue"
 )
 
 // fill takes over into the row what came of the walk.
 func (x *exchange) fill(r *attempt.Result) {
 	row := x.row
 	row.Status, row.Attempts, row.Usage, row.Cost, row.TTFB = r.Status, r.Calls, r.Usage, r.Cost, r.TTFB
-	row.HTTPStatus = http.StatusOK
+	row.HTTPStatus, row.ResponseID, row.Detail.Queued = http.StatusOK, r.AnswerID, r.Queued
+	if r.Queued > 0 {
+		x.Metrics.Queued(r.Queued)
+	}
 	if r.Fault != nil && r.Status != ledger.Completed {
 		row.Class = r.Fault.Class
 	}
@@ -79,6 +84,15 @@ func (x *exchange) failure(r *attempt.Result) *llm.Failure {
 // exhausted is the answer where no backend answered.
 func (x *exchange) exhausted(r *attempt.Result) *llm.Failure {
 	h := x.w.Header()
+	if r.Refused != nil {
+		code, message := "queue_timeout", "no backend of the model became free in the time that a request may wait"
+		if errors.Is(r.Refused, queue.ErrFull) {
+			code, message = "queue_full", "too many requests wait for a backend already"
+		}
+		x.Metrics.QueueRejected(code)
+		h.Set("Retry-After", retryAfter(r.Wait))
+		return &llm.Failure{Status: http.StatusTooManyRequests, Code: code, Message: message}
+	}
 	if r.Limited {
 		h.Set("Retry-After", retryAfter(r.Wait))
 		return &llm.Failure{Status: http.StatusTooManyRequests, Code: "rate_limited", Message: "every backend of the model has reached the limit that is set for it here"}

@@ -53,6 +53,28 @@ func (c Class) Lasting() bool {
 	}
 }
 
+// Passing reports whether the failure is of the kind that any backend has now and then:
+// only several in a row say something about it.
+func (c Class) Passing() bool {
+	switch c {
+	case ServerError, Timeout, Connection, Malformed:
+		return true
+	default:
+		return false
+	}
+}
+
+// BlamesBackend reports whether the failure says something about the backend, rather
+// than about the request or the client.
+func (c Class) BlamesBackend() bool {
+	switch c {
+	case ContentPolicy, InvalidRequest, ClientCancelled:
+		return false
+	default:
+		return c != ""
+	}
+}
+
 // Remedy says what a person can do about failures of the class.
 func (c Class) Remedy() string {
 	switch c {

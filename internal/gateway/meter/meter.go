@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/limit"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/pool"
 )
@@ -39,6 +40,9 @@ type Metrics struct {
 	tokens       *prometheus.CounterVec
 	cost         *prometheus.CounterVec
 	exhausted    *prometheus.CounterVec
+	emergency    prometheus.Counter
+	queueWait    prometheus.Histogram
+	queueRefused *prometheus.CounterVec
 
 	clientRequests *prometheus.CounterVec
 	clientAttempts *prometheus.CounterVec
@@ -46,6 +50,7 @@ type Metrics struct {
 	clientCost     *prometheus.CounterVec
 	clientSeconds  *prometheus.HistogramVec
 	clientLast     *prometheus.GaugeVec
+	clientLimited  *prometheus.CounterVec
 
 	ledgerCommit   prometheus.Histogram
 	ledgerFailures prometheus.Counter
@@ -72,7 +77,11 @@ func New(r prometheus.Registerer, currency string) *Metrics {
 		tokens:       counter("gateway_tokens_total", "Tokens by kind (input, output, cache_read, cache_write: disjoint; reasoning: a part of output).", "backend", "model", "kind"),
 		cost:         counter("gateway_cost_total", "Cost of answers, in units of the currency.", "backend", "model", "currency"),
 		exhausted:    counter("gateway_pools_exhausted_total", "Requests that no backend of any pool could answer.", "model"),
+		emergency:    prometheus.NewCounter(prometheus.CounterOpts{Name: "gateway_emergency_total", Help: "Calls to backends that were cooling, because nothing else was left."}),
+		queueWait:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "gateway_queue_wait_seconds", Help: "How long requests waited for a backend that were not served at once.", Buckets: []float64{0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60}}),
+		queueRefused: counter("gateway_queue_rejected_total", "Requests that the queue refused, by reason (queue_full, queue_timeout).", "reason"),
 
+		clientLimited:  counter("gateway_client_rate_limited_total", "Requests refused because their client has reached a limit of its own (rpm, tpm, daily_budget, monthly_budget).", "client", "by"),
 		clientRequests: counter("gateway_client_requests_total", "Requests by client and outcome (completed, failed, cancelled, interrupted).", "client", "outcome"),
 		clientAttempts: counter("gateway_client_attempts_total", "Calls to backends on behalf of a client by outcome (succeeded, failed) and class of the failure.", "client", "outcome", "class"),
 		clientTokens:   counter("gateway_client_tokens_total", "Tokens by client and kind (input, output, cache_read, cache_write: disjoint; reasoning: a part of output).", "client", "kind"),
@@ -86,7 +95,10 @@ func New(r prometheus.Registerer, currency string) *Metrics {
 		ledgerFailures: prometheus.NewCounter(prometheus.CounterOpts{Name: "gateway_ledger_failures_total", Help: "Requests whose row was not durable when they were answered, or that were refused for it."}),
 	}
 	r.MustRegister(m.httpRequests, m.httpSeconds, m.limited, m.requests, m.attempts, m.failovers, m.ttfb, m.tokens, m.cost, m.exhausted,
-		m.clientRequests, m.clientAttempts, m.clientTokens, m.clientCost, m.clientSeconds, m.clientLast, m.ledgerCommit, m.ledgerFailures)
+		m.clientRequests, m.clientAttempts, m.clientTokens, m.clientCost, m.clientSeconds, m.clientLast, m.ledgerCommit, m.ledgerFailures, m.emergency, m.queueWait, m.queueRefused, m.clientLimited)
+	for _, reason := range []string{"queue_full", "queue_timeout"} {
+		m.queueRefused.WithLabelValues(reason)
+	}
 	return m
 }
 
@@ -115,6 +127,9 @@ func (m *Metrics) Announce(models, clients []string) {
 			m.clientAttempts.WithLabelValues(c, string(ledger.OutcomeFailed), string(class))
 		}
 		m.clientSeconds.WithLabelValues(c)
+		for _, by := range limit.Bys() {
+			m.clientLimited.WithLabelValues(c, string(by))
+		}
 	}
 }
 
@@ -145,6 +160,9 @@ func (m *Metrics) Attempt(client, model string, c *pool.Candidate, a *ledger.Att
 	if a.Outcome == ledger.OutcomeSkipped {
 		return
 	}
+	if a.Emergency {
+		m.emergency.Inc()
+	}
 	m.clientAttempts.WithLabelValues(client, string(a.Outcome), string(a.Class)).Inc()
 	if a.TTFB > 0 {
 		m.ttfb.WithLabelValues(c.Name, model).Observe(a.TTFB.Seconds())
@@ -158,6 +176,17 @@ func (m *Metrics) Failover(model string, class llm.Class) {
 
 // Exhausted counts a request that no backend could answer.
 func (m *Metrics) Exhausted(model string) { m.exhausted.WithLabelValues(model).Inc() }
+
+// Queued observes how long a request waited for a backend.
+func (m *Metrics) Queued(took time.Duration) { m.queueWait.Observe(took.Seconds()) }
+
+// QueueRejected counts a request that the queue refused.
+func (m *Metrics) QueueRejected(reason string) { m.queueRefused.WithLabelValues(reason).Inc() }
+
+// ClientLimited counts a request refused because its client has reached a limit.
+func (m *Metrics) ClientLimited(client string, by limit.By) {
+	m.clientLimited.WithLabelValues(client, string(by)).Inc()
+}
 
 // Came notes that a client's request came.
 func (m *Metrics) Came(client string, at time.Time) {

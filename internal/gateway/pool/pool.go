@@ -1,7 +1,8 @@
-// Package pool puts the backends that can serve a request in the order in which
-// they are asked: pools in their order, and inside a pool by affinity and strategy.
+// Package pool says which backends can serve a request, and puts them in the order in
+// which they are asked: pools in their order, and inside a pool those that are well
+// first, then those whose context is large enough, then by affinity and strategy.
 //
-// It only orders. Whether a backend may be called is its own to say at the moment
+// It only says what could be. Whether a backend may be called is its own to say at the moment
 // of the call, since the order is made before the first attempt and the world
 // changes during it.
 package pool
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
 )
 
 // Strategy orders the backends of a pool that affinity does not.
@@ -102,9 +104,20 @@ func (t *Table) Models() []string {
 // Candidates returns who maps the model, in the configured order.
 func (t *Table) Candidates(model string) []Candidate { return slices.Concat(t.models[model]...) }
 
-// Order returns the candidates for a request of the client, best first.
-func (t *Table) Order(model, client string, now time.Time) []Candidate {
-	pools := t.models[model]
+// Ask is what a request asks for.
+type Ask struct {
+	Model   string
+	Dialect dialect.Name
+	Client  string
+	Needs   Needs
+	Tokens  int64  // of input and output, as far as that can be guessed
+	Backend string // the only one that will do; "" = any
+}
+
+// Order returns the candidates for a request, best first. Where there are none although
+// the model is known, lacks says what no backend of it has.
+func (t *Table) Order(ask *Ask, now time.Time) (candidates []Candidate, lacks []string) {
+	pools := t.models[ask.Model]
 	n := 0
 	for _, p := range pools {
 		n += len(p)
@@ -112,48 +125,64 @@ func (t *Table) Order(model, client string, now time.Time) []Candidate {
 	out := make([]Candidate, 0, n)
 	for _, p := range pools {
 		from := len(out)
-		out = append(out, p...)
-		if len(p) > 1 {
-			t.arrange(out[from:], client, now)
+		for i := range p {
+			lack := p[i].lacks(ask)
+			if lack == "" {
+				out = append(out, p[i])
+			} else if !slices.Contains(lacks, lack) {
+				lacks = append(lacks, lack)
+			}
+		}
+		if len(out)-from > 1 {
+			t.arrange(out[from:], ask, now)
 		}
 	}
-	return out
+	if len(out) > 0 {
+		return out, nil
+	}
+	return nil, lacks
 }
 
-type scored struct {
+type ranked struct {
 	Candidate
+	rank  int
 	score float64
 }
 
-// arrange orders one pool: the lowest score first, ties as configured.
-func (t *Table) arrange(pool []Candidate, client string, now time.Time) {
-	if t.options.Strategy == Priority && !t.options.Affinity {
-		return
-	}
-	who := hash(client)
-	list := make([]scored, len(pool))
+// arrange orders one pool: the lowest rank first, then the lowest score, ties as
+// configured.
+func (t *Table) arrange(pool []Candidate, ask *Ask, now time.Time) {
+	who := hash(ask.Client)
+	list := make([]ranked, len(pool))
 	for i, c := range pool {
-		list[i] = scored{c, t.score(c, who, now)}
+		load := c.Load(now)
+		list[i] = ranked{c, 2 * load.Health.Rank(), t.score(&pool[i], &load, who)}
+		if c.Model.ContextWindow > 0 && ask.Tokens > c.Model.ContextWindow {
+			list[i].rank++ // it is likely too small, but a guess never leaves a backend out
+		}
 	}
-	slices.SortStableFunc(list, func(a, b scored) int { return cmp.Compare(a.score, b.score) })
+	slices.SortStableFunc(list, func(a, b ranked) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.score, b.score))
+	})
 	for i := range list {
 		pool[i] = list[i].Candidate
 	}
 }
 
-func (t *Table) score(c Candidate, who uint64, now time.Time) float64 {
+func (t *Table) score(c *Candidate, load *backend.Load, who uint64) float64 {
 	weight := float64(max(c.Weight, 1))
 	if t.options.Affinity {
 		return rendezvous(c.seed, who, weight)
 	}
-	inflight, rpm, ttfb := c.Load(now)
 	switch t.options.Strategy {
 	case Weighted:
 		return -math.Log(1-rand.Float64()) / weight //nolint:gosec // spreads load, guards nothing
 	case LowestLatency:
-		return ttfb.Seconds() // one never called is tried first
-	case LeastUtilized, Priority:
-		return rpm + float64(inflight)/weight
+		return load.TTFB.Seconds() // one never called is tried first
+	case LeastUtilized:
+		return load.Used + float64(load.Inflight)/weight
+	case Priority:
+		return 0
 	default:
 		return 0
 	}

@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/request"
 )
 
 func made(names ...string) []*backend.Backend {
@@ -15,8 +18,8 @@ func made(names ...string) []*backend.Backend {
 	for _, n := range names {
 		pool, name := n[:1], n
 		out = append(out, &backend.Backend{
-			Config: backend.Config{Name: name, Pool: pool, Weight: 1, BaseURL: &url.URL{Host: "x"}, Models: map[string]backend.Model{"m": {}}},
-			State:  backend.NewState(func() {}),
+			Config: backend.Config{Name: name, Pool: pool, Weight: 1, BaseURL: &url.URL{Host: "x"}, Models: map[string]backend.Model{"m": {}}, Dialects: []dialect.Name{dialect.OpenAI}},
+			State:  backend.NewState(func() {}, func() {}),
 		})
 	}
 	return out
@@ -24,7 +27,8 @@ func made(names ...string) []*backend.Backend {
 
 func order(t *Table, client string) []string {
 	var names []string
-	for _, c := range t.Order("m", client, time.Now()) {
+	candidates, _ := t.Order(&Ask{Model: "m", Dialect: dialect.OpenAI, Client: client}, time.Now())
+	for _, c := range candidates {
 		names = append(names, c.Name)
 	}
 	return names
@@ -35,7 +39,7 @@ func TestPoolsComeInTheirOrder(t *testing.T) {
 	if got := order(table, "c"); !slices.Equal(got, []string{"a1", "a2", "b1", "b2", "z1"}) {
 		t.Errorf("got %v", got)
 	}
-	if !table.Has("m") || table.Has("n") || len(table.Order("n", "c", time.Now())) != 0 || !slices.Equal(table.Models(), []string{"m"}) {
+	if !table.Has("m") || table.Has("n") || len(table.Candidates("n")) != 0 || !slices.Equal(table.Models(), []string{"m"}) {
 		t.Error("models")
 	}
 }
@@ -69,11 +73,11 @@ func TestAffinity(t *testing.T) {
 
 func TestStrategies(t *testing.T) {
 	all := made("a1", "a2")
-	busy, skip, _ := all[0].Acquire("m", 0, time.Now())
+	busy, skip, _ := all[0].Acquire(backend.Ask{Model: "m"}, time.Now())
 	if skip != "" {
 		t.Fatal(skip)
 	}
-	busy.Succeeded(time.Second)
+	busy.Succeeded(time.Second, time.Now())
 	for strategy, want := range map[Strategy]string{LeastUtilized: "a2", Priority: "a1", LowestLatency: "a2"} {
 		if got := order(NewTable(all, Options{Strategy: strategy}), "c")[0]; got != want {
 			t.Errorf("%s begins with %s, want %s", strategy, got, want)
@@ -89,5 +93,74 @@ func TestStrategies(t *testing.T) {
 	}
 	if n < 1700 || n > 1900 {
 		t.Errorf("nine tenths of the weight come first %d times of 2000", n)
+	}
+}
+
+// TestNeeds: a request goes only where it can be served, and where it cannot, what is
+// lacking is named.
+func TestNeeds(t *testing.T) {
+	all := made("a1", "a2", "b1")
+	all[0].Models["m"] = backend.Model{InputModalities: []string{"text"}}
+	all[1].Models["m"] = backend.Model{InputModalities: []string{"text", "image"}, Reasoning: true, Capabilities: []string{"tools"}, Betas: []string{"x-1"}}
+	all[2].Dialects = []dialect.Name{dialect.Anthropic}
+	table := NewTable(all, Options{Strategy: Priority})
+	for _, c := range []struct {
+		name  string
+		ask   Ask
+		want  []string
+		lacks []string
+	}{
+		{"nothing", Ask{}, []string{"a1", "a2"}, nil},
+		{"dialect", Ask{Dialect: dialect.Anthropic}, []string{"b1"}, nil},
+		{"image", Ask{Needs: Needs{Modalities: []request.Modality{request.Image}}}, []string{"a2"}, nil},
+		{"image where nothing is said", Ask{Dialect: dialect.Anthropic, Needs: Needs{Modalities: []request.Modality{request.Image}}}, []string{"b1"}, nil},
+		{"audio", Ask{Needs: Needs{Modalities: []request.Modality{request.Audio}}}, nil, []string{"audio input"}},
+		{"reasoning", Ask{Needs: Needs{Reasoning: true}}, []string{"a2"}, nil},
+		{"words", Ask{Needs: Needs{Capabilities: []string{"Vision", "tools", "reasoning"}}}, []string{"a2"}, nil},
+		{"unknown word", Ask{Needs: Needs{Capabilities: []string{"telepathy"}}}, nil, []string{"capability telepathy"}},
+		{"beta", Ask{Needs: Needs{Betas: []string{"x-1"}}}, []string{"a1", "a2"}, nil},
+		{"other beta", Ask{Needs: Needs{Betas: []string{"x-2"}}}, []string{"a1"}, nil},
+		{"only one will do", Ask{Backend: "a2"}, []string{"a2"}, nil},
+		{"gone", Ask{Backend: "a9"}, nil, []string{"the backend a9"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.ask.Model = "m"
+			if c.ask.Dialect == "" {
+				c.ask.Dialect = dialect.OpenAI
+			}
+			candidates, lacks := table.Order(&c.ask, time.Now())
+			var got []string
+			for _, x := range candidates {
+				got = append(got, x.Name)
+			}
+			for _, l := range c.lacks {
+				if !slices.Contains(lacks, l) {
+					t.Errorf("lacks %q, want %q", lacks, c.lacks)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got %v, lacks %q", got, lacks)
+			}
+		})
+	}
+}
+
+// TestRanks: health comes before context, and both before the strategy; none leaves
+// anyone out.
+func TestRanks(t *testing.T) {
+	all := made("a1", "a2", "a3")
+	all[0].Models["m"] = backend.Model{ContextWindow: 1000}
+	all[1].Models["m"] = backend.Model{ContextWindow: 100_000}
+	for range 20 {
+		p, _, _ := all[2].Acquire(backend.Ask{Model: "m"}, time.Now())
+		p.Failed(&llm.Fault{Class: llm.ServerError}, time.Now())
+		p.Release()
+	}
+	table := NewTable(all, Options{Strategy: Priority, Affinity: true})
+	for tokens, want := range map[int64][]string{5000: {"a2", "a1", "a3"}, 500_000: nil} {
+		candidates, _ := table.Order(&Ask{Model: "m", Dialect: dialect.OpenAI, Tokens: tokens}, time.Now())
+		if len(candidates) != 3 || candidates[2].Name != "a3" || want != nil && candidates[0].Name != want[0] {
+			t.Errorf("%d tokens: %s first of %d", tokens, candidates[0].Name, len(candidates))
+		}
 	}
 }

@@ -221,6 +221,9 @@ func asksToThink(key string, raw []byte) bool {
 	return asks
 }
 
+// Size is that of the body, in bytes.
+func (r *Request) Size() int64 { return int64(len(r.body)) }
+
 // AddsUsage reports whether Splice asks for a usage report that the client did not
 // ask for, and which it is not to see.
 func (r *Request) AddsUsage() bool { return r.spec.StreamOptions && r.Stream && !r.usageAsked }
