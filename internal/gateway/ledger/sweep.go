@@ -3,7 +3,9 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -18,20 +20,25 @@ const (
 	sweepRest = 4
 )
 
-const (
-	sweepRequests  = `DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE id < ? ORDER BY id LIMIT ?)`
-	sweepPins      = `DELETE FROM response_pins WHERE response_id IN (SELECT response_id FROM response_pins WHERE created_at < ? ORDER BY created_at LIMIT ?)`
-	sweepHourly    = `DELETE FROM hourly WHERE (hour, backend, model, client) IN (SELECT hour, backend, model, client FROM hourly WHERE hour < ? ORDER BY hour LIMIT ?)`
-	sweepDaily     = `DELETE FROM daily WHERE (day, pool, backend, client) IN (SELECT day, pool, backend, client FROM daily WHERE day < ? ORDER BY day LIMIT ?)`
-	sweepCooldowns = `DELETE FROM cooldown_events WHERE (started_at, backend) IN (SELECT started_at, backend FROM cooldown_events WHERE started_at < ? ORDER BY started_at LIMIT ?)`
-)
+// aged is a table whose lines go when they are old: in the order of their key, of
+// which the first column says how old they are.
+type aged struct {
+	table string
+	key   []string
+}
+
+func requestsByAge() aged  { return aged{"requests", []string{"id"}} }
+func pinsByAge() aged      { return aged{"response_pins", []string{"created_at", "response_id"}} }
+func hourlyByAge() aged    { return aged{"hourly", []string{"hour", "backend", "model", "client"}} }
+func dailyByAge() aged     { return aged{"daily", []string{"day", "pool", "backend", "client"}} }
+func cooldownsByAge() aged { return aged{"cooldown_events", []string{"started_at", "backend"}} }
 
 // Sweep deletes the requests and the pins of responses from before, in batches.
 func (l *Ledger) Sweep(ctx context.Context, before time.Time) error {
-	if err := l.sweep(ctx, sweepRequests, before.UnixMilli()<<counterBits); err != nil {
+	if err := l.sweep(ctx, requestsByAge(), before.UnixMilli()<<counterBits); err != nil {
 		return fmt.Errorf("deleting old requests: %w", err)
 	}
-	if err := l.sweep(ctx, sweepPins, before.UnixMilli()); err != nil {
+	if err := l.sweep(ctx, pinsByAge(), before.UnixMilli()); err != nil {
 		return fmt.Errorf("deleting old pins: %w", err)
 	}
 	return nil
@@ -40,35 +47,30 @@ func (l *Ledger) Sweep(ctx context.Context, before time.Time) error {
 // SweepSums deletes the hours and days that were over before, and the cooldowns that
 // began then, in batches.
 func (l *Ledger) SweepSums(ctx context.Context, before time.Time) error {
-	if err := l.sweep(ctx, sweepHourly, hourOf(before)); err != nil {
+	if err := l.sweep(ctx, hourlyByAge(), hourOf(before)); err != nil {
 		return fmt.Errorf("deleting old hours: %w", err)
 	}
-	if err := l.sweep(ctx, sweepDaily, dayOf(before, l.zone)); err != nil {
+	if err := l.sweep(ctx, dailyByAge(), dayOf(before, l.zone)); err != nil {
 		return fmt.Errorf("deleting old days: %w", err)
 	}
-	if err := l.sweep(ctx, sweepCooldowns, before.UnixMilli()); err != nil {
+	if err := l.sweep(ctx, cooldownsByAge(), before.UnixMilli()); err != nil {
 		return fmt.Errorf("deleting old cooldowns: %w", err)
 	}
 	return nil
 }
 
-// sweep deletes until nothing is left, by a query that takes a bound and how many
-// rows at most.
-func (l *Ledger) sweep(ctx context.Context, query string, bound int64) error {
+// sweep deletes the lines whose first column is below the bound, until none is left.
+func (l *Ledger) sweep(ctx context.Context, a aged, bound int64) error {
 	for size := firstSweep; ; {
-		var deleted int64
+		var more bool
 		var began time.Time
-		err := l.db.Write(ctx, func(tx *sql.Tx) error {
+		err := l.db.Write(ctx, func(tx *sql.Tx) (err error) {
 			began = time.Now()
-			result, err := tx.ExecContext(ctx, query, bound, size)
-			if err != nil {
-				return err
-			}
-			deleted, err = result.RowsAffected()
+			more, err = a.delete(ctx, tx, bound, size)
 			return err
 		})
 		took := time.Since(began)
-		if err != nil || deleted < int64(size) {
+		if err != nil || !more {
 			return err
 		}
 		select {
@@ -78,6 +80,27 @@ func (l *Ledger) sweep(ctx context.Context, query string, bound int64) error {
 		}
 		size = nextSweep(size, took)
 	}
+}
+
+// delete deletes the first lines below the bound, n of them, and reports whether
+// there are more.
+func (a *aged) delete(ctx context.Context, tx *sql.Tx, bound int64, n int) (more bool, err error) {
+	key := strings.Join(a.key, ", ")
+	last, into := make([]any, len(a.key)), make([]any, len(a.key))
+	for i := range last {
+		into[i] = &last[i]
+	}
+	err = tx.QueryRowContext(ctx, `SELECT `+key+` FROM `+a.table+` WHERE `+a.key[0]+` < ? ORDER BY `+key+` LIMIT 1 OFFSET ?`, bound, n-1).Scan(into...)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		_, err = tx.ExecContext(ctx, `DELETE FROM `+a.table+` WHERE `+a.key[0]+` < ?`, bound)
+		return false, err
+	case err != nil:
+		return false, err
+	}
+	places := strings.TrimSuffix(strings.Repeat("?, ", len(last)), ", ")
+	_, err = tx.ExecContext(ctx, `DELETE FROM `+a.table+` WHERE (`+key+`) <= (`+places+`)`, last...)
+	return true, err
 }
 
 // nextSweep is how many rows the next deletion takes, after one of size took so long.
