@@ -2,28 +2,32 @@ package openai
 
 import (
 	"bytes"
-	"net/http"
-	"strconv"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect/wire"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/jsonscan"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/sse"
 )
 
-// answer reads a whole chat completion: its usage, or the fault that it is.
-func answer(body []byte) (llm.Answer, *llm.Fault) {
+// answer reads a whole answer whose content stands under the key: its usage, or the
+// fault that it is.
+func answer(content string) func(body []byte) (llm.Answer, *llm.Fault) {
+	return func(body []byte) (llm.Answer, *llm.Fault) { return readAnswer(body, content) }
+}
+
+func readAnswer(body []byte, content string) (llm.Answer, *llm.Fault) {
 	usage := llm.Usage{Source: llm.Missing}
 	var fault *llm.Fault
-	choices := false
+	there := false
 	err := jsonscan.Object(body, func(key, value jsonscan.Span) error {
 		switch string(key.Of(body)) {
 		case "error":
-			if raw := value.Of(body); truthy(raw) {
+			if raw := value.Of(body); wire.Truthy(raw) {
 				fault = streamFault(raw)
 			}
-		case "choices":
-			choices = true
+		case content:
+			there = true
 		case "usage":
 			readUsage(value.Of(body), &usage)
 		}
@@ -31,14 +35,14 @@ func answer(body []byte) (llm.Answer, *llm.Fault) {
 	})
 	switch {
 	case err != nil:
-		fault = &llm.Fault{Class: llm.Malformed, Status: http.StatusOK, Message: "the answer is not a JSON object: " + err.Error()}
-	case fault == nil && !choices:
-		fault = &llm.Fault{Class: llm.Malformed, Status: http.StatusOK, Message: "the answer has no choices"}
+		fault = notJSON(err)
+	case fault == nil && !there:
+		fault = malformed("the answer has no " + content)
 	}
 	return llm.Answer{Usage: usage}, fault
 }
 
-// stream reads the frames of one streamed chat completion.
+// stream reads the frames of one streamed chat completion, or completion.
 type stream struct {
 	addedUsage bool
 	usage      llm.Usage
@@ -74,7 +78,7 @@ func (s *stream) Frame(f sse.Frame) (llm.Step, *llm.Fault) {
 		raw := value.Of(f.Data)
 		switch string(key.Of(f.Data)) {
 		case "error":
-			if truthy(raw) {
+			if wire.Truthy(raw) {
 				fault = streamFault(raw)
 			}
 		case "choices":
@@ -90,7 +94,7 @@ func (s *stream) Frame(f sse.Frame) (llm.Step, *llm.Fault) {
 		return nil
 	})
 	if err != nil {
-		return step, &llm.Fault{Class: llm.Malformed, Status: http.StatusOK, Message: "a frame is not what the dialect sends: " + err.Error()}
+		return step, badFrame(err)
 	}
 	step.Drop = s.addedUsage && usage && choices == 0
 	return step, fault
@@ -103,16 +107,20 @@ func (s *stream) choice(raw []byte) (content int, err error) {
 		v := value.Of(raw)
 		switch string(key.Of(raw)) {
 		case "index":
-			index = integer(v)
+			index = wire.Count(v)
 		case "finish_reason":
 			finished = string(v) != "null"
+		case "text": // of a completion
+			if wire.Truthy(v) {
+				content += len(v)
+			}
 		case "delta":
 			if string(v) == "null" {
 				return nil
 			}
 			return jsonscan.Object(v, func(key, value jsonscan.Span) error {
 				// Whatever is not the role is content: text, reasoning under any name, tool calls.
-				if x := value.Of(v); string(key.Of(v)) != "role" && truthy(x) {
+				if x := value.Of(v); string(key.Of(v)) != "role" && wire.Truthy(x) {
 					content += len(x)
 				}
 				return nil
@@ -126,78 +134,4 @@ func (s *stream) choice(raw []byte) (content int, err error) {
 		s.done |= bit
 	}
 	return content, err
-}
-
-// truthy reports whether a value says anything.
-func truthy(raw []byte) bool {
-	switch string(raw) {
-	case "null", "false", `""`, "0", "[]", "{}":
-		return false
-	default:
-		return true
-	}
-}
-
-// readUsage reads a usage object and reports whether there is one. Cached tokens are
-// part of prompt_tokens on the wire; DeepSeek names them prompt_cache_hit_tokens.
-func readUsage(raw []byte, into *llm.Usage) bool {
-	if !truthy(raw) || raw[0] != '{' {
-		return false
-	}
-	u := llm.Usage{Source: llm.Reported}
-	var prompt, hits, cached int64
-	detailed := false
-	err := jsonscan.Object(raw, func(key, value jsonscan.Span) error {
-		v := value.Of(raw)
-		switch string(key.Of(raw)) {
-		case "prompt_tokens":
-			prompt = integer(v)
-		case "completion_tokens":
-			u.Output = integer(v)
-		case "prompt_cache_hit_tokens":
-			hits = integer(v)
-		case "prompt_tokens_details":
-			cached, detailed = member(v, "cached_tokens")
-		case "completion_tokens_details":
-			u.Reasoning, _ = member(v, "reasoning_tokens")
-		}
-		return nil
-	})
-	if err != nil {
-		return false
-	}
-	if !detailed {
-		cached = hits
-	}
-	u.CacheRead = min(cached, prompt)
-	u.Input = prompt - u.CacheRead
-	u.Reasoning = min(u.Reasoning, u.Output)
-	*into = u
-	return true
-}
-
-// member returns a count in an object, and whether it is there.
-func member(raw []byte, name string) (n int64, there bool) {
-	if len(raw) == 0 || raw[0] != '{' {
-		return 0, false
-	}
-	err := jsonscan.Object(raw, func(key, value jsonscan.Span) error {
-		if v := value.Of(raw); string(key.Of(raw)) == name && string(v) != "null" {
-			n, there = integer(v), true
-		}
-		return nil
-	})
-	return n, there && err == nil
-}
-
-// maxTokens bounds a count: beyond it is nonsense, and must not overflow a sum.
-const maxTokens = 1 << 40
-
-// integer reads a count; what is none is 0.
-func integer(raw []byte) int64 {
-	n, err := strconv.ParseInt(string(raw), 10, 64)
-	if err != nil || n < 0 || n > maxTokens {
-		return 0
-	}
-	return n
 }

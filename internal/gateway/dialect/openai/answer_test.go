@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect/wire"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/sse"
 )
@@ -22,6 +23,9 @@ func TestAnswer(t *testing.T) {
 		{"present zero wins", `{"choices":[],"usage":{"prompt_tokens":10,"prompt_cache_hit_tokens":9,"prompt_tokens_details":{"cached_tokens":0}}}`, llm.Usage{Input: 10, Source: llm.Reported}, ""},
 		{"missing", `{"choices":[]}`, llm.Usage{Source: llm.Missing}, ""},
 		{"null", `{"choices":[],"usage":null}`, llm.Usage{Source: llm.Missing}, ""},
+		{"thinking beyond the completion", `{"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":3,"total_tokens":20,"completion_tokens_details":{"reasoning_tokens":7}}}`, llm.Usage{Input: 10, Output: 10, Reasoning: 7, Source: llm.Reported}, ""},
+		{"a total alone", `{"choices":[],"usage":{"total_tokens":20}}`, llm.Usage{Input: 20, Source: llm.Reported}, ""},
+		{"a total that is too small", `{"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":3,"total_tokens":1}}`, llm.Usage{Input: 10, Output: 3, Source: llm.Reported}, ""},
 		{"nonsense counts", `{"choices":[],"usage":{"prompt_tokens":-3,"completion_tokens":1e3,"prompt_tokens_details":{"cached_tokens":99}}}`, llm.Usage{Source: llm.Reported}, ""},
 		{"error with status 200", `{"error":{"message":"slow down","type":"rate_limit_error"}}`, llm.Usage{Source: llm.Missing}, llm.RateLimit},
 		{"error null", `{"error":null,"choices":[]}`, llm.Usage{Source: llm.Missing}, ""},
@@ -29,7 +33,7 @@ func TestAnswer(t *testing.T) {
 		{"another object", `{"ok":true}`, llm.Usage{Source: llm.Missing}, llm.Malformed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, fault := answer([]byte(c.body))
+			got, fault := answer("choices")([]byte(c.body))
 			usage := got.Usage
 			var class llm.Class
 			if fault != nil {
@@ -73,7 +77,7 @@ func TestFault(t *testing.T) {
 			t.Errorf("Fault(%d, %s) = %+v, want class %s", c.status, c.body, f, c.class)
 		}
 	}
-	if m := Fault(500, []byte(`{"error":{"message":"`+strings.Repeat("世", 400)+`"}}`)).Message; len(m) > maxMessage+len("…") || !strings.HasSuffix(m, "世…") {
+	if m := Fault(500, []byte(`{"error":{"message":"`+strings.Repeat("世", 400)+`"}}`)).Message; len(m) > wire.MaxMessage+len("…") || !strings.HasSuffix(m, "世…") {
 		t.Errorf("a long message is kept as %d bytes", len(m))
 	}
 }
@@ -126,6 +130,7 @@ func TestStream(t *testing.T) {
 		{"usage not asked for", true, []string{role, word, finish, usage, "[DONE]"}, "- content - drop end", true, llm.Reported},
 		{"usage beside the end", true, []string{word, both}, "content -", true, llm.Reported},
 		{"reasoning and tools", false, []string{think, tool}, "content content", false, llm.Missing},
+		{"completion", false, []string{`{"choices":[{"index":0,"text":"","finish_reason":null}]}`, `{"choices":[{"index":0,"text":"hi","finish_reason":null}]}`, `{"choices":[{"index":0,"text":"","finish_reason":"stop"}]}`}, "- content -", true, llm.Missing},
 		{"comment", false, []string{"", role}, "- -", false, llm.Missing},
 		{"no end", false, []string{role, word}, "- content", false, llm.Missing},
 		{"two choices, one ended", false, []string{word, second, finish}, "content content -", false, llm.Missing},

@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
-	"unicode/utf8"
 
-	"github.com/fleetwatch/fleetwatch/internal/gateway/jsonscan"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect/wire"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 )
 
@@ -63,18 +63,15 @@ func typeOf(status int) string {
 	}
 }
 
-// maxMessage bounds what is kept of a provider's message.
-const maxMessage = 500
-
 // Fault reads an answer whose status is not 200.
 func Fault(status int, body []byte) *llm.Fault {
 	f := &llm.Fault{Status: status}
-	message, kind, code := errorOf(body)
-	f.Message, f.Code = message, code
+	said := wire.ErrorIn(body)
+	f.Message, f.Code = said.Message, said.Code
 	if f.Message == "" {
 		f.Message = "no message in the dialect's form"
 	}
-	words := f.Code + " " + kind
+	words := f.Code + " " + said.Kind
 	text := strings.ToLower(words + " " + f.Message)
 	f.NamesKey = strings.Contains(text, "api key") || strings.Contains(text, "api_key") || strings.Contains(text, "apikey")
 	switch {
@@ -100,71 +97,40 @@ func Fault(status int, body []byte) *llm.Fault {
 
 // streamFault reads the error object of a frame, or of a body with status 200.
 func streamFault(object []byte) *llm.Fault {
-	message, kind, code := errorFields(object)
+	said := wire.ErrorOf(object)
 	status := http.StatusInternalServerError
-	switch words := code + " " + kind; {
-	case strings.Contains(words, "rate_limit"), strings.Contains(words, "429"):
+	words := said.Code + " " + said.Kind
+	has := func(texts ...string) bool {
+		return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(words, text) })
+	}
+	switch {
+	case has("rate_limit"):
 		status = http.StatusTooManyRequests
-	case strings.Contains(words, "invalid_request"):
+	case has("invalid_request", "invalid_prompt", "invalid_image", "unsupported_image", "image_too_", "image_parse_error", "image_file"):
 		status = http.StatusBadRequest
+	default:
+		// Routers of other providers have the status of theirs as the code.
+		if n := wire.Count([]byte(said.Code)); n >= http.StatusBadRequest && n < 600 {
+			status = int(n)
+		}
 	}
 	f := Fault(status, fmt.Appendf(nil, `{"error":%s}`, object))
 	f.Status = http.StatusOK
-	if message == "" {
+	if said.Message == "" {
 		f.Message = "an error without a message"
 	}
 	return f
 }
 
-func errorOf(body []byte) (message, kind, code string) {
-	err := jsonscan.Object(body, func(key, value jsonscan.Span) error {
-		if string(key.Of(body)) == "error" {
-			message, kind, code = errorFields(value.Of(body))
-		}
-		return nil
-	})
-	if err != nil {
-		return "", "", ""
-	}
-	return message, kind, code
+// malformed is the fault of an answer of status 200 that is not what the dialect says.
+func malformed(message string) *llm.Fault {
+	return &llm.Fault{Class: llm.Malformed, Status: http.StatusOK, Message: message}
 }
 
-// errorFields reads an error object; some providers have a plain string there.
-func errorFields(object []byte) (message, kind, code string) {
-	if text, ok := jsonscan.Text(object, jsonscan.Span{End: len(object)}); ok {
-		return short(text), "", ""
-	}
-	err := jsonscan.Object(object, func(key, value jsonscan.Span) error {
-		text, isText := jsonscan.Text(object, value)
-		if !isText {
-			text = string(value.Of(object))
-		}
-		switch string(key.Of(object)) {
-		case "message":
-			message = short(text)
-		case "type":
-			kind = short(text)
-		case "code":
-			code = short(text)
-		}
-		return nil
-	})
-	if err != nil {
-		return "", "", ""
-	}
-	return message, kind, code
+func notJSON(err error) *llm.Fault {
+	return malformed("the answer is not a JSON object: " + err.Error())
 }
 
-func short(text string) string {
-	if text == "null" {
-		return ""
-	}
-	if len(text) <= maxMessage {
-		return text
-	}
-	cut := maxMessage
-	for cut > 0 && !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return text[:cut] + "…"
+func badFrame(err error) *llm.Fault {
+	return malformed("a frame is not what the dialect sends: " + err.Error())
 }

@@ -12,13 +12,39 @@ import (
 )
 
 // Endpoints returns the endpoints of the dialect.
-func Endpoints() []*dialect.Endpoint { return []*dialect.Endpoint{chat()} }
+func Endpoints() []*dialect.Endpoint {
+	return []*dialect.Endpoint{chat(), completions(), embeddings(), responses()}
+}
 
 // chat is https://platform.openai.com/docs/api-reference/chat.
 func chat() *dialect.Endpoint {
 	return &dialect.Endpoint{
 		Dialect: dialect.OpenAI, Path: "/chat/completions", Reads: request.Spec{StreamOptions: true, Content: "messages"},
-		Headers: headers(), Authorize: authorize, Answer: answer, Stream: newStream, Fault: Fault, Errors: Errors{},
+		Headers: headers(), Authorize: authorize, Answer: answer("choices"), Stream: newStream, Fault: Fault, Errors: Errors{},
+	}
+}
+
+// completions is https://platform.openai.com/docs/api-reference/completions.
+func completions() *dialect.Endpoint {
+	return &dialect.Endpoint{
+		Dialect: dialect.OpenAI, Path: "/completions", Reads: request.Spec{StreamOptions: true},
+		Headers: headers(), Authorize: authorize, Answer: answer("choices"), Stream: newStream, Fault: Fault, Errors: Errors{},
+	}
+}
+
+// embeddings is https://platform.openai.com/docs/api-reference/embeddings.
+func embeddings() *dialect.Endpoint {
+	return &dialect.Endpoint{
+		Dialect: dialect.OpenAI, Path: "/embeddings", Reads: request.Spec{NeverStreams: true},
+		Headers: headers(), Authorize: authorize, Answer: answer("data"), Fault: Fault, Errors: Errors{},
+	}
+}
+
+// responses is https://platform.openai.com/docs/api-reference/responses.
+func responses() *dialect.Endpoint {
+	return &dialect.Endpoint{
+		Dialect: dialect.OpenAI, Path: "/responses", Reads: request.Spec{Content: "input", Previous: true},
+		Headers: headers(), Authorize: authorize, Answer: response, Stream: newEvents, Fault: Fault, Errors: EventErrors{},
 	}
 }
 
