@@ -241,7 +241,8 @@ func TestTasks(t *testing.T) {
 	}, []string{`source="multica"`, "agent_task_stagnation_seconds{" + lawyer, "agent_tasks{" + lawyer})
 	agent.Sources = append(agent.Sources, beat.Source{Name: "multica", State: beat.SourceUnknown})
 	h.set(agent)
-	eventually(t, app, []string{"agent_tasks{" + ops + `,source="documents"`}, []string{"agent_task_stagnation_seconds{", "agent_task_rounds{", `source="multica"`})
+	eventually(t, app, []string{"agent_tasks{" + ops + `,source="documents"`, "agent_task_source_up{" + ops + `,source="documents"} 1`, "agent_task_source_up{" + ops + `,source="multica"} 0`},
+		[]string{"agent_task_stagnation_seconds{", "agent_task_rounds{", "agent_tasks{" + ops + `,source="multica"`, "agent_task_last_progress_timestamp_seconds{" + ops + `,source="multica"`})
 	agent.Sources, agent.Tasks = agent.Sources[:1], agent.Tasks[:1]
 	agent.Tasks[0].Stalled = true
 	h.set(agent)

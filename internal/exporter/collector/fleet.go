@@ -68,6 +68,7 @@ var (
 	stagnation     = desc("agent_task_stagnation_seconds", "Age of the oldest active task's last progress; 0 with no active task, absent while unknown.")
 	rounds         = desc("agent_task_rounds", "Driver calls spent on the task with the most of them.")
 	roundLimit     = desc("agent_task_round_limit", "Driver calls after which a task is paused; 0 = no limit.")
+	taskSource     = desc("agent_task_source_up", "Whether the agent's task source could be read when heartbeat last tried (1) or not (0); one for each source that the roster names.", "source")
 	roundWarning   = desc("agent_task_round_warning", "Driver calls on one task from which to warn; absent without a limit.")
 	up             = desc("agent_up", "Whether the watched process, port, unit or container is up; absent while not known.", "signal")
 	conflict       = desc("agent_signal_conflict", "Whether two sources disagree about the agent.")
@@ -79,7 +80,7 @@ var (
 // Describe implements [prometheus.Collector].
 func (f *Fleet) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{info, state, reason, status, lastStart, lastSuccess, lastFailure, interval, grace,
-		activity, tasks, progress, stagnation, rounds, roundLimit, roundWarning, up, conflict, requestsTotal, errorsTotal, limitedTotal, limitedRatio, limitedCount, responseTime, responses, sourceUp, sourceSuccess, sourceDuration} {
+		activity, tasks, progress, stagnation, rounds, roundLimit, roundWarning, taskSource, up, conflict, requestsTotal, errorsTotal, limitedTotal, limitedRatio, limitedCount, responseTime, responses, sourceUp, sourceSuccess, sourceDuration} {
 		ch <- d
 	}
 }
@@ -170,6 +171,7 @@ func (s series) tasks(a AgentView) {
 	counts := map[string]map[beat.TaskState]int{}
 	allKnown := true
 	for _, source := range a.Beat.Sources {
+		s.gauge(taskSource, truth(source.State == beat.SourceOK), source.Name)
 		if source.State != beat.SourceOK {
 			allKnown = false
 			continue

@@ -20,8 +20,8 @@ func thousand() View {
 	for i := range 1000 {
 		agent := fleet.Agent{ID: fmt.Sprintf("agent-%d", i), Label: fmt.Sprintf("智能体 %d", i), Class: "regular", Every: time.Minute, Grace: time.Minute}
 		b := &beat.Agent{ID: agent.ID, State: beat.StateUp, Reason: beat.ReasonBeating, LastBeat: now, LastStart: now, LastFailure: now, LastSign: now, NextDue: now.Add(time.Minute),
-			Sources: []beat.Source{{Name: "documents", State: beat.SourceOK}},
-			Tasks:   []beat.Task{{ID: "1", Source: "documents", State: beat.TaskInProgress, LastProgress: now}}}
+			Rounds: 1, RoundLimit: 50, RoundWarning: 40, Sources: []beat.Source{{Name: "documents", State: beat.SourceOK}},
+			Tasks: []beat.Task{{ID: "1", Source: "documents", State: beat.TaskInProgress, LastProgress: now}}}
 		watches := []verdict.Signal{{Name: "process", Known: true, Up: true}, {Name: "port", Known: true, Up: i%2 == 0}, {Name: "unit"}}
 		view.Agents = append(view.Agents, AgentView{Agent: agent, Beat: b, Now: now, Watches: watches,
 			Verdict: verdict.Of(verdict.Signals{HeartbeatKnown: true, Beat: b, Now: now, Watches: watches})})
@@ -31,7 +31,7 @@ func thousand() View {
 
 // seriesPerAgent bounds the cardinality: what an agent can have at most with one
 // task source and two known watches.
-const seriesPerAgent = 25
+const seriesPerAgent = 27
 
 func TestThousandAgents(t *testing.T) {
 	view := thousand()
