@@ -10,7 +10,7 @@ import (
 // Owners says whose each service's data is, by user.
 func Owners() map[string]int {
 	return map[string]int{
-		"alertbridge": 10003, "alertmanager": 65534, "gateway": 10001, "grafana": 472, "heartbeat": 10004, "prometheus": 65534, "sandbox-feishu": 10010,
+		"alertbridge": 10003, "alertmanager": 65534, "gateway": 10001, "grafana": 472, "heartbeat": 10004, "prometheus": 65534, "sandbox-agents": 10010, "sandbox-feishu": 10010,
 	}
 }
 

@@ -95,7 +95,7 @@ func (b builder) agents() Service {
 			"-ping-key-file", l.secret("heartbeat_ping_key"), "-dir", l.data(SandboxAgents), "-gateway", b.askedGateway(), "-client-key-dir", l.secret("")},
 		Env:      b.rosterEnv(),
 		ReadyURL: l.URL(SandboxAgents) + "/health", URL: l.URL(SandboxAgents) + "/",
-		StandIn: "15 agents; replaced by FLEET_FILE", Next: "kill, stall or revive an agent", Restart: true,
+		StandIn: "15 agents; replaced by FLEET_FILE (in containers FLEET_DIR)", Next: "kill, stall or revive an agent", Restart: true,
 	}
 }
 
@@ -126,7 +126,7 @@ func (b builder) provider() Service {
 		Name:     SandboxProvider,
 		Argv:     []string{l.tool("sandboxd"), "provider", "-listen", l.Listen(SandboxProvider), "-backend", "primary-1", "-backend", "fallback-1"},
 		ReadyURL: l.URL(SandboxProvider) + "/health", URL: l.URL(SandboxProvider) + "/",
-		StandIn: "LLM providers; replaced by GATEWAY_FILE", Next: "let a backend answer 429, 500 or nothing", Restart: true,
+		StandIn: "LLM providers; replaced by GATEWAY_FILE (in containers GATEWAY_DIR)", Next: "let a backend answer 429, 500 or nothing", Restart: true,
 	}
 }
 
@@ -136,7 +136,8 @@ func (b builder) gateway() Service {
 	env := []string{"SECRETS_DIR=" + l.secret(""), "DATA_DIR=" + l.data(Gateway), "GATEWAY_LISTEN=" + l.Listen(gatewayData), "GATEWAY_ADMIN_LISTEN=" + l.Listen(Gateway)}
 	if file == "" {
 		file = l.shipped(filepath.Join("sandbox", "gateway.yaml"))
-		env = append(env, "SANDBOX_PROVIDER_URL="+l.URL(SandboxProvider), "GATEWAY_COOLDOWN_BASE="+b.pace.scaled(30*time.Second), "GATEWAY_COOLDOWN_MAX="+b.pace.scaled(10*time.Minute))
+		env = append(env, "SANDBOX_PROVIDER_URL="+l.URL(SandboxProvider), "GATEWAY_COOLDOWN_BASE="+b.pace.scaled(30*time.Second), "GATEWAY_COOLDOWN_MAX="+b.pace.scaled(10*time.Minute),
+			"GATEWAY_QUEUE_TIMEOUT="+b.pace.scaled(30*time.Second))
 	}
 	return Service{
 		Name: Gateway, Argv: []string{l.tool("gateway"), "-config", file}, Env: env, Also: []string{gatewayData},

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -399,4 +400,40 @@ func TestServiceThatCouldNotStartIsTriedAgain(t *testing.T) {
 	await("says why it does not start", func(now Status) bool { return strings.Contains(now.Ended, "no such file") })
 	move(away, logs)
 	await("starts once it can", func(now Status) bool { return now.State == "ready" })
+}
+
+func TestModes(t *testing.T) {
+	for text, want := range map[string]Mode{"": Auto, "auto": Auto, "native": Native, "docker": Docker} {
+		if m, err := ParseMode(text); err != nil || m != want {
+			t.Errorf("%q is %q, %v", text, m, err)
+		}
+	}
+	if _, err := ParseMode("podman"); err == nil || !strings.Contains(err.Error(), "auto, native or docker") {
+		t.Errorf("an unknown mode: %v", err)
+	}
+}
+
+// TestContainersTable: containers are shown as the native suite is, stand-ins marked,
+// and what has no container is left out.
+func TestContainersTable(t *testing.T) {
+	l := NewLayout(t.TempDir(), "up", "127.0.0.1", 0)
+	states := map[string]string{"init": "exited", "grafana": stateOf("running", "healthy"), Gateway: stateOf("running", "starting"), SandboxFeishu: stateOf("running", "healthy"), Exporter: stateOf("exited", "")}
+	var shown []string
+	for _, s := range statusesOf(states, l, NoSettings()) {
+		shown = append(shown, fmt.Sprintf("%s %s %s %t", s.Service, s.URL, s.State, s.StandIn != ""))
+	}
+	want := []string{
+		"sandbox-feishu http://127.0.0.1:9096/ ready true", "gateway http://127.0.0.1:9190/v1 running, starting false",
+		"exporter http://127.0.0.1:9999/ exited false", "grafana http://127.0.0.1:3001/ ready false",
+	}
+	if !slices.Equal(shown, want) {
+		t.Errorf("shown are %q", shown)
+	}
+	if shown := statusesOf(states, l, Settings{values: map[string]string{"FEISHU_APP_ID": "a"}}); len(shown) != 3 {
+		t.Errorf("an idle stand-in is shown: %+v", shown)
+	}
+	t.Setenv("BIND_ADDRESS", "0.0.0.0")
+	if got := NoSettings().PublishedOn(); got != "127.0.0.1" {
+		t.Errorf("published on %s", got)
+	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -54,6 +53,17 @@ func up(ctx context.Context, o options, _ []string) error {
 		fmt.Println("The suite is up already.")
 		stack.PrintTable(os.Stdout, l, statuses)
 		return nil
+	}
+	c, use, err := containers(ctx, o, l)
+	if err != nil {
+		return err
+	}
+	if use {
+		inside := l
+		inside.Bind = settings.PublishedOn()
+		if done, err := upContainers(ctx, o, inside, settings, c); done || err != nil {
+			return err
+		}
 	}
 	if err := buildAll(ctx, l); err != nil {
 		return err
@@ -191,8 +201,7 @@ func down(ctx context.Context, o options, _ []string) error {
 	}
 	remote := stack.Connect(l)
 	if err := remote.Down(ctx); errors.Is(err, stack.ErrNotRunning) {
-		fmt.Println("The suite is not running.")
-		return nil
+		return downContainers(ctx, o, l)
 	} else if err != nil {
 		return err
 	}
@@ -209,6 +218,23 @@ func down(ctx context.Context, o options, _ []string) error {
 	return nil
 }
 
+// downContainers stops a suite in containers, if there is one.
+func downContainers(ctx context.Context, o options, l stack.Layout) error {
+	c, statuses, err := runningContainers(ctx, o, l)
+	if err != nil {
+		return err
+	}
+	if len(statuses) == 0 {
+		fmt.Println("The suite is not running.")
+		return nil
+	}
+	if err := c.Down(ctx, os.Stdout); err != nil {
+		return err
+	}
+	fmt.Println("Stopped. Data is kept in Docker's volumes fleetwatch_*.")
+	return nil
+}
+
 func status(ctx context.Context, o options, _ []string) error {
 	l, err := o.layout()
 	if err != nil {
@@ -216,20 +242,20 @@ func status(ctx context.Context, o options, _ []string) error {
 	}
 	statuses, err := stack.Connect(l).Statuses(ctx)
 	if errors.Is(err, stack.ErrNotRunning) {
-		return errors.New("the suite is not running; start it with: make up")
+		_, inside, err := runningContainers(ctx, o, l)
+		if err != nil {
+			return err
+		}
+		if len(inside) == 0 {
+			return errors.New("the suite is not running; start it with: make up")
+		}
+		return show(o, inside, func() { stack.PrintServices(os.Stdout, inside) }, func(service string) string {
+			return "docker compose -f compose/compose.yaml logs " + service
+		})
 	} else if err != nil {
 		return err
 	}
-	if o.json {
-		return json.NewEncoder(os.Stdout).Encode(statuses)
-	}
-	stack.PrintTable(os.Stdout, l, statuses)
-	for _, s := range statuses {
-		if s.State != "ready" {
-			return fmt.Errorf("%s is %s; its log is %s", s.Service, s.State, l.LogFile(s.Service))
-		}
-	}
-	return nil
+	return show(o, statuses, func() { stack.PrintTable(os.Stdout, l, statuses) }, l.LogFile)
 }
 
 func act(action string) func(context.Context, options, []string) error {

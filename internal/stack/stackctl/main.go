@@ -1,4 +1,4 @@
-// Command stackctl runs the suite on this machine without containers: up, down,
+// Command stackctl runs the suite on this machine, in containers or without: up, down,
 // status, demo, and the pieces that they are made of.
 package main
 
@@ -27,6 +27,7 @@ type options struct {
 	offset int
 	json   bool
 	hold   bool
+	mode   string
 }
 
 func commands() []command {
@@ -66,6 +67,7 @@ func dispatch(ctx context.Context, args []string) error {
 	flags.IntVar(&o.offset, "offset", offset, "added to every port; also PORT_OFFSET")
 	flags.BoolVar(&o.json, "json", false, "status as JSON")
 	flags.BoolVar(&o.hold, "hold", false, "demo: leave the suite running at the end until Ctrl-C")
+	flags.StringVar(&o.mode, "mode", envOr("MODE", string(stack.Auto)), "auto (containers where a Docker engine is there), native or docker; also MODE")
 	flags.Usage = func() {
 		fmt.Fprint(flags.Output(), "usage: stackctl [flags] COMMAND\n\n")
 		for _, c := range commands() {
