@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/beat"
@@ -64,13 +65,13 @@ func (e *Executor) unremembered(r *ledger.Run, err error) {
 }
 
 func unreadable(sources []beat.Source) string {
-	text := ""
+	var text strings.Builder
 	for _, source := range sources {
 		if source.State != beat.SourceOK {
-			text += "; " + source.Name + ": " + source.Detail
+			text.WriteString("; " + source.Name + ": " + source.Detail)
 		}
 	}
-	return text
+	return text.String()
 }
 
 // Rule is how a job is judged.

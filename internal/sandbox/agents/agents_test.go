@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 			os.Exit(2)
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-		p := &agents.Process{ID: os.Args[2], Every: every, Heartbeat: os.Args[4], Key: redact.Secret(os.Getenv("TEST_PING_KEY")), Dir: ".", Report: os.Stdout}
+		p := &agents.Process{ID: os.Args[2], Every: every, Heartbeat: os.Args[4], Key: redact.Secret(os.Getenv("TEST_PING_KEY")), Dir: ".", Tasks: os.Getenv("TEST_TASKS"), Report: os.Stdout}
 		err = p.Run(ctx)
 		stop()
 		if err != nil {
@@ -192,12 +192,21 @@ func TestKilledByHandIsNotRestarted(t *testing.T) {
 }
 
 func TestStall(t *testing.T) {
+	tasks := filepath.Join(t.TempDir(), "tasks")
+	if err := os.Mkdir(tasks, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TEST_TASKS", tasks)
 	f := start(t, 20*time.Millisecond, "coo")
-	f.wait(t, "coo", beats)
+	f.wait(t, "coo", func(s agents.Status) bool { return s.Steps >= 3 && s.Obstacle == "" })
 	if err := f.Do("coo", agents.ActionStall); err != nil {
 		t.Fatal(err)
 	}
 	stalled := f.wait(t, "coo", is(agents.StateStalled))
+	left, err := os.ReadFile(filepath.Join(tasks, "list.md"))
+	if err != nil || !strings.Contains(string(left), "- [ ] ") {
+		t.Errorf("tasks %q, %v", left, err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if err := agents.Task(ctx, f.dir, "coo"); !errors.Is(err, context.DeadlineExceeded) {
@@ -206,6 +215,9 @@ func TestStall(t *testing.T) {
 	now, err := f.Agent("coo")
 	if err != nil || now.Pings != stalled.Pings || now.PID != stalled.PID {
 		t.Errorf("stalled %+v, then %+v (%v)", stalled, now, err)
+	}
+	if later, err := os.ReadFile(filepath.Join(tasks, "list.md")); err != nil || string(later) != string(left) {
+		t.Errorf("a stalled agent worked on: %q, %v", later, err)
 	}
 	if err := f.Do("coo", agents.ActionResume); err != nil {
 		t.Fatal(err)

@@ -164,7 +164,10 @@ func misfortune(kind provider.Kind, at surface, r reply) string {
 	case provider.EarlyError, provider.ErrorFrame, provider.Failed, provider.BadFrame:
 		if stream {
 			early := strings.Contains(r.body, "word")
-			return fails(r.status != 200 || r.err != nil || whole || early == (kind == provider.EarlyError) || kind != provider.BadFrame && !strings.Contains(r.body, at.failure), "want an error frame at the end")
+			if kind == provider.BadFrame {
+				return fails(!strings.HasSuffix(r.body, "data: {\"id\":\"x\",\n\n") || !early, "want half a frame at the end")
+			}
+			return fails(r.status != 200 || r.err != nil || whole || early == (kind == provider.EarlyError) || !strings.Contains(r.body, at.failure), "want an error frame at the end")
 		}
 		return fails(r.status != 200 || !strings.Contains(r.body, `"error":{`), "want an error of status 200")
 	case provider.HTML502:

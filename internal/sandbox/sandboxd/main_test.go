@@ -184,14 +184,14 @@ func TestAgentsBeatAndDoTasks(t *testing.T) {
 	heartbeat := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { pings <- r.URL.Path }))
 	defer heartbeat.Close()
 	dir := t.TempDir()
-	for name, text := range map[string]string{"fleet.yaml": "agents: [{id: coo}, {id: lawyer}]\n", "key": "s3cret\n"} {
+	for name, text := range map[string]string{"fleet.yaml": "agents: [{id: coo, sources: {documents: {globs: ['tasks/coo/*.md']}}}, {id: lawyer}]\n", "key": "s3cret\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	state := filepath.Join(dir, "a-rather-long-folder-name-that-would-not-fit-into-the-name-of-a-socket", "because-such-names-have-an-end", "agents")
 	url := run(t, "agents", "-listen", "127.0.0.1:0", "-roster", filepath.Join(dir, "fleet.yaml"), "-heartbeat", heartbeat.URL,
-		"-ping-key-file", filepath.Join(dir, "key"), "-dir", state)
+		"-ping-key-file", filepath.Join(dir, "key"), "-dir", state, "-tasks", filepath.Join(dir, "tasks"))
 	seen := map[string]bool{}
 	for len(seen) < 2 {
 		select {
@@ -203,6 +203,12 @@ func TestAgentsBeatAndDoTasks(t *testing.T) {
 	}
 	if !seen["/ping/s3cret/coo"] || !seen["/ping/s3cret/lawyer"] {
 		t.Errorf("pings: %v", seen)
+	}
+	if list, err := os.ReadFile(filepath.Join(dir, "tasks", "coo", "list.md")); err != nil || !strings.Contains(string(list), "- [-] ") {
+		t.Errorf("the agent has begun none of its tasks: %q, %v", list, err)
+	}
+	if entries, err := os.ReadDir(filepath.Join(dir, "tasks")); err != nil || len(entries) != 1 {
+		t.Errorf("an agent without documents has some: %v, %v", entries, err)
 	}
 	task := func(id string) error {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "agent-task", "-dir", state, "-id", id)
