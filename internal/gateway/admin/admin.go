@@ -1,5 +1,6 @@
 // Package admin is the part of the operations API that shows, and resets, what the
-// gateway knows: backends, pools, and the ledger with its failover timelines.
+// gateway knows: backends, pools, the ledger with its failover timelines, and the
+// statistics over it.
 //
 // No answer holds a secret: keys are masked, and so are the values of configured
 // headers, which may be credentials.
@@ -45,6 +46,11 @@ func (h *Handler) Routes(r *mux.Router, read, change func(http.Handler) http.Han
 	get("/pools", h.pools)
 	get("/requests", h.requests)
 	get("/requests/{id}", h.request)
+	get("/stats/total", h.total)
+	get("/stats/hourly", h.hourly)
+	get("/stats/daily", h.daily)
+	get("/stats/cooldown", h.cooldowns)
+	get("/stats/reliability", h.reliability)
 	r.Handle("/api/admin/backends/{id}/reset", change(http.HandlerFunc(h.reset))).Methods(http.MethodPost)
 }
 

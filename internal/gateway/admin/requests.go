@@ -112,7 +112,7 @@ func (h *Handler) showRequest(r ledger.Row) Request {
 		Dialect: r.Detail.Dialect, Stream: r.Detail.Stream, Model: r.Model, NativeID: r.Detail.NativeID, Backend: r.Backend, Provider: r.Detail.Provider,
 		Pool: r.Pool, Client: r.Client, ClientIP: r.Detail.ClientIP, UserAgent: r.Detail.UserAgent, AttemptCount: r.Attempts,
 		StartedAt: r.StartedAt, DurationMS: milliseconds(r.Duration), TTFBMS: first(r.TTFB), QueuedMS: milliseconds(r.Detail.Queued),
-		Tokens:      tokens{r.Usage.Input, r.Usage.Output, r.Usage.CacheRead, r.Usage.CacheWrite, r.Usage.Reasoning, r.Usage.Total()},
+		Tokens:      tokensOf(r.Usage),
 		UsageSource: r.Usage.Source, Cost: units(r.Cost), Currency: h.View().Currency, ProviderRequestID: r.Detail.ProviderRequestID,
 	}
 	if out.RequestID == "" {

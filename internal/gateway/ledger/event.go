@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -105,17 +104,4 @@ func (l *Ledger) Cooldowns(ctx context.Context, w Window, after *CooldownEvent) 
 		return nil, fmt.Errorf("reading cooldowns: %w", err)
 	}
 	return out, nil
-}
-
-// Pin returns the backend that holds the conversation which the response is part of.
-func (l *Ledger) Pin(ctx context.Context, responseID string) (backend string, ok bool, err error) {
-	err = l.db.Read().QueryRowContext(ctx, `SELECT backend FROM response_pins WHERE response_id = ?`, responseID).Scan(&backend)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return "", false, nil
-	case err != nil:
-		return "", false, fmt.Errorf("reading the backend of a response: %w", err)
-	default:
-		return backend, true, nil
-	}
 }

@@ -81,31 +81,6 @@ type Ledger struct {
 	count atomic.Int64 // of the list
 }
 
-// entry is a row on its way into the store.
-type entry struct {
-	id       ID
-	response string // that the row pins to its backend; "" = none
-	backend  string
-	at       time.Time
-	args     []any // of insertRow
-	ended    bool  // then share counts
-	share    share
-	done     chan error
-}
-
-// newEntry takes from the row all that is stored: its owner may change it later.
-func newEntry(r *Row, zone *time.Location) (*entry, error) {
-	args, err := arguments(r)
-	if err != nil {
-		return nil, err
-	}
-	e := &entry{id: r.ID, response: r.ResponseID, backend: r.Backend, at: r.StartedAt, args: args, done: make(chan error, 1)}
-	if e.ended = r.Status != Pending && r.Status != Streaming; e.ended {
-		e.share = shareOf(r, zone)
-	}
-	return e, nil
-}
-
 // New opens the store and marks what an earlier process left open as interrupted.
 // It returns how many those were.
 func New(ctx context.Context, o Options) (*Ledger, int64, error) {

@@ -99,7 +99,7 @@ func count(backends map[string]*Reliability, r *Row, a *Attempt) {
 		return
 	}
 	b.Classes[a.Class]++
-	if !a.Class.MovesOn() { // not the backend's fault
+	if !a.Class.BlamesBackend() {
 		return
 	}
 	b.Failed++

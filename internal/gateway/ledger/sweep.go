@@ -93,13 +93,13 @@ func (a *aged) delete(ctx context.Context, tx *sql.Tx, bound int64, n int) (more
 	err = tx.QueryRowContext(ctx, `SELECT `+key+` FROM `+a.table+` WHERE `+a.key[0]+` < ? ORDER BY `+key+` LIMIT 1 OFFSET ?`, bound, n-1).Scan(into...)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		_, err = tx.ExecContext(ctx, `DELETE FROM `+a.table+` WHERE `+a.key[0]+` < ?`, bound)
+		_, err = tx.ExecContext(ctx, `DELETE FROM `+a.table+` WHERE `+a.key[0]+` < ?`, bound) //nolint:gosec // names of our own
 		return false, err
 	case err != nil:
 		return false, err
 	}
 	places := strings.TrimSuffix(strings.Repeat("?, ", len(last)), ", ")
-	_, err = tx.ExecContext(ctx, `DELETE FROM `+a.table+` WHERE (`+key+`) <= (`+places+`)`, last...)
+	_, err = tx.ExecContext(ctx, `DELETE FROM `+a.table+` WHERE (`+key+`) <= (`+places+`)`, last...) //nolint:gosec // names of our own
 	return true, err
 }
 
