@@ -75,6 +75,12 @@ func fixtures() []fixture {
 		{name: "message stream: the input comes last", path: messages, stream: true, total: 35,
 			said:  "{\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":0,\"output_tokens\":0}}}\n{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"input_tokens\":20,\"output_tokens\":15}}\n{\"type\":\"message_stop\"}",
 			usage: reported(20, 15, 0, 0, 0, 0)},
+		{name: "message stream: the whole report again", path: messages, stream: true, total: 61,
+			said:  "{\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":25,\"cache_creation_input_tokens\":12,\"cache_creation\":{\"ephemeral_5m_input_tokens\":5,\"ephemeral_1h_input_tokens\":7},\"cache_read_input_tokens\":9,\"output_tokens\":1}}}\n{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"input_tokens\":25,\"cache_creation_input_tokens\":12,\"cache_read_input_tokens\":9,\"output_tokens\":15}}\n{\"type\":\"message_stop\"}",
+			usage: reported(25, 15, 9, 12, 0, 7)},
+		{name: "message stream: nothing written after all, and a count of null", path: messages, stream: true, total: 41,
+			said:  "{\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":25,\"cache_creation_input_tokens\":12,\"cache_creation\":{\"ephemeral_5m_input_tokens\":5,\"ephemeral_1h_input_tokens\":7},\"output_tokens\":1}}}\n{\"type\":\"message_delta\",\"delta\":{},\"usage\":{\"cache_creation_input_tokens\":0,\"output_tokens\":16}}\n{\"type\":\"message_delta\",\"delta\":{},\"usage\":{\"output_tokens\":null}}\n{\"type\":\"message_stop\"}",
+			usage: reported(25, 16, 0, 0, 0, 0)},
 		{name: "counting", path: counting, said: `{"input_tokens":2095}`, usage: missing},
 		{name: "counting: no count", path: counting, said: `{"type":"error","error":{"type":"api_error","message":"x"}}`, usage: missing, class: llm.ServerError},
 	}

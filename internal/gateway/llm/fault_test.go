@@ -32,6 +32,7 @@ func TestWait(t *testing.T) {
 		{"without its status", map[string]string{"Anthropic-Ratelimit-Unified-Reset": "1795345200"}, time.Hour},
 		{"not reached", map[string]string{"Anthropic-Ratelimit-Unified-Status": "allowed_warning", "Anthropic-Ratelimit-Unified-Reset": "1795345200"}, 0},
 		{"an absurd one", map[string]string{"Anthropic-Ratelimit-Unified-Reset": "9223372036854775807"}, maxWait},
+		{"one before time began", map[string]string{"Anthropic-Ratelimit-Unified-Reset": "-9223372036854775808"}, 0},
 		{"retry-after wins", map[string]string{"Retry-After": "3", "Anthropic-Ratelimit-Unified-Reset": "1795345200"}, 3 * time.Second},
 		{"reset of nothing", map[string]string{"X-Ratelimit-Reset-Requests": "6m0s"}, 0},
 	} {

@@ -85,7 +85,7 @@ func TestEvents(t *testing.T) {
 	}
 	s := newEvents(false)
 	steps(s, created)
-	if s.Answer().ID != "resp_1" {
+	if steps(s, partly[:len(`{"type":"response.incomplete","response":{`)]+`"usage":null}}`); s.Answer().ID != "resp_1" {
 		t.Errorf("%+v", s.Answer())
 	}
 	// Servers that leave the type to the event's name.
