@@ -167,6 +167,25 @@ func TestATaskAtItsLimitIsNeverNamed(t *testing.T) {
 	}
 }
 
+// TestWhatIsPausedMeanwhileIsNotNamed: a pause between the beat and its call.
+func TestWhatIsPausedMeanwhileIsNotNamed(t *testing.T) {
+	r := newRig(t)
+	r.write("- [-] a ^1\n- [-] b ^2\n")
+	agenda, err := r.Beat(t.Context(), r.agent)
+	if err != nil || titles(agenda.Now) != "a b" {
+		t.Fatalf("got %+v, %v", agenda, err)
+	}
+	if err := r.Pause(t.Context(), r.agent, "list#1"); err != nil {
+		t.Fatal(err)
+	}
+	if agenda, err = r.Spend(t.Context(), r.agent, agenda); err != nil || titles(agenda.Now) != "b" {
+		t.Errorf("named %q, %v", titles(agenda.Now), err)
+	}
+	if p := r.Picture(r.agent); p.Tasks[0].Record.Rounds != 0 || p.Tasks[1].Record.Rounds != 1 {
+		t.Errorf("got %+v", p.Tasks)
+	}
+}
+
 // TestRecoveryIsDueOncePerStall, also over a restart.
 func TestRecoveryIsDueOncePerStall(t *testing.T) {
 	r := newRig(t)
