@@ -268,22 +268,24 @@ func (e *Executor) Demand(id, note string) (claimed ledger.Run, done <-chan ledg
 	}
 	r, err := e.claimNear(j, e.newRun(j, ledger.TriggerDemand, time.Now(), note))
 	if err != nil {
-		e.leaveAndGoOn(j)
+		at, more := e.leave(j.ID)
+		e.goOn(j, at, more)
 		e.wg.Done()
 		return ledger.Run{}, nil, err
 	}
 	go func() {
 		defer e.wg.Done()
 		ended := e.perform(j, r)
+		at, more := e.leave(j.ID) // before the result: who has it may demand again
 		result <- ended
-		e.leaveAndGoOn(j)
+		e.goOn(j, at, more)
 	}()
 	return r, result, nil
 }
 
-// leaveAndGoOn leaves the gate and runs what queued behind it.
-func (e *Executor) leaveAndGoOn(j job.Job) {
-	for at, more := e.leave(j.ID); more; at, more = e.leave(j.ID) {
+// goOn runs what queued behind a stay that was left.
+func (e *Executor) goOn(j job.Job, at time.Time, more bool) {
+	for ; more; at, more = e.leave(j.ID) {
 		e.runSlot(j, at)
 	}
 }
