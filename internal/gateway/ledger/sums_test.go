@@ -248,6 +248,19 @@ func TestSweepsDeleteWhatIsOldAndNoMore(t *testing.T) {
 	if n := left("hourly"); n != 3*firstSweep+6 {
 		t.Errorf("%d hours are left with their requests gone", n)
 	}
+	for more := true; more; { // few at a time, down to the very last
+		hourly := hourlyByAge()
+		err := l.db.Write(t.Context(), func(tx *sql.Tx) (err error) {
+			more, err = hourly.delete(t.Context(), tx, hourOf(at(11, 22, 10, 0)), 3)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := left("hourly"); n != 4 {
+		t.Errorf("%d hours are left, want 4", n)
+	}
 	if err := l.SweepSums(t.Context(), at(11, 22, 10, 59)); err != nil {
 		t.Fatal(err)
 	}
