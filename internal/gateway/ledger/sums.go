@@ -191,7 +191,7 @@ type Spend struct {
 func (l *Ledger) Spent(ctx context.Context, now time.Time) (map[string]Spend, error) {
 	today := dayOf(now, l.zone)
 	first := today - int64(now.In(l.zone).Day()) + 1
-	rows, err := l.db.Read().QueryContext(ctx, `SELECT client, sum(cost) FILTER (WHERE day = ?), sum(cost) FROM daily WHERE day BETWEEN ? AND ? GROUP BY client HAVING sum(cost) > 0`, today, max(first, today), today)
+	rows, err := l.db.Read().QueryContext(ctx, `SELECT client, sum(cost) FILTER (WHERE day = ?), sum(cost) FROM daily WHERE day BETWEEN ? AND ? GROUP BY client HAVING sum(cost) > 0`, today, first, today)
 	if err != nil {
 		return nil, fmt.Errorf("reading what clients spent: %w", err)
 	}
