@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -40,6 +41,9 @@ func (e *Executor) decide(j job.Job, r *ledger.Run, agenda worklist.Agenda, end 
 	case preflight.Idle:
 		r.Outcome, r.Reason = beat.OutcomeIdle, string(reason)
 		r.Detail = e.idleSign(j, Rule(j), end)
+		if agenda.Paused > 0 {
+			r.Detail = strings.TrimPrefix(r.Detail+"; ", "; ") + fmt.Sprintf("%d of its tasks are paused", agenda.Paused)
+		}
 	case preflight.Call:
 		agenda, err := e.o.Work.Spend(e.ctx, j.Agent, agenda)
 		if err != nil {

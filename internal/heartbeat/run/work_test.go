@@ -82,6 +82,10 @@ func TestWhatADriverIsTold(t *testing.T) {
 	if outcome, told := next(); outcome != "ok" || strings.Contains(told, "升级网关") || !strings.Contains(told, "- [待办] 写周报") {
 		t.Errorf("at the limit: %s, told %q", outcome, told)
 	}
+	r.write("list.md", "- [-] 升级网关 ^1\n- [x] 写周报 ^2\n")
+	if outcome, told := next(); outcome != "idle/no_work" || told != "" || r.runs("coo")[0].Detail != "1 of its tasks are paused" {
+		t.Errorf("the rest is paused: %s, told %q, %q", outcome, told, r.runs("coo")[0].Detail)
+	}
 	r.write("list.md", "- [-] 升级网关 ^1\n- [>] 写周报 ^2\n")
 	if outcome, told := next(); outcome != "skipped/sources_unknown" || told != "" {
 		t.Errorf("broken: %s, told %q", outcome, told)

@@ -7,7 +7,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/tasksource"
 )
 
-// Agenda is what a call of the driver is about. No task that is paused is in it.
+// Agenda is what a call of the driver is about. No task that is paused is named in it.
 type Agenda struct {
 	Sources []beat.Source
 	// Now are the tasks that the call asks to be worked on; each costs a round: the
@@ -18,6 +18,8 @@ type Agenda struct {
 	Next []Task
 	// Waiting is how many tasks wait for others.
 	Waiting int
+	// Paused is how many are left out until a person releases them.
+	Paused int
 	// Recovery says that the call is the recovery of the tasks in Now.
 	Recovery bool
 }
@@ -34,6 +36,7 @@ func agendaOf(p Picture, limit int) Agenda {
 	for _, task := range p.Tasks {
 		switch {
 		case task.Record.Paused(limit):
+			a.Paused++
 		case task.Record.Stall == Confirmed:
 			due = append(due, task)
 		case !task.Workable():

@@ -22,7 +22,7 @@ const (
 var (
 	// listTask is a task of the list, with the mark and the number of its id.
 	listTask = regexp.MustCompile(`^- \[(.)\] .*\^t-([0-9]{1,9})$`)
-	release  = regexp.MustCompile(`^title: 发布 #([0-9]{1,9})$`)
+	release  = regexp.MustCompile(`^title: 发布 ([0-9]{1,9})$`)
 )
 
 const (
@@ -157,7 +157,7 @@ func tidied(lines []string) []string {
 
 // newRelease is a document that is one task.
 func newRelease(n int) []string {
-	lines := []string{"---", fmt.Sprintf("title: 发布 #%d", n), "status: todo", "priority: high", "---"}
+	lines := []string{"---", fmt.Sprintf("title: 发布 %d", n), "status: todo", "priority: high", "---"}
 	for step := range maxSteps {
 		lines = append(lines, fmt.Sprintf("- [ ] 第 %d 步", step+1))
 	}

@@ -18,6 +18,7 @@ func TestDeskIsRealWork(t *testing.T) {
 	if err := d.setUp(); err != nil {
 		t.Fatal(err)
 	}
+	titles := map[string]bool{}
 	seen, before := map[tasksource.State]bool{}, map[string]string{}
 	for step := range 1000 {
 		tasks, err := documents.Read(t.Context(), dir, []string{"*.md"})
@@ -28,6 +29,7 @@ func TestDeskIsRealWork(t *testing.T) {
 		for _, task := range tasksource.Resolve(tasks) {
 			seen[task.State] = true
 			marks[task.ID] = task.Mark
+			titles[task.Title] = true
 			if task.Workable() {
 				workable++
 			}
@@ -54,6 +56,9 @@ func TestDeskIsRealWork(t *testing.T) {
 	}
 	if !seen[tasksource.Todo] || !seen[tasksource.InProgress] || !seen[tasksource.Done] {
 		t.Errorf("seen %v", seen)
+	}
+	if !titles["发布 1"] || !titles["发布 100"] {
+		t.Error("no release follows another")
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 2 {
