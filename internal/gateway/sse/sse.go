@@ -40,6 +40,8 @@ type Reader struct {
 	buffer []byte // buffer[start:end] is read and not handed out
 	start  int
 	end    int
+	at     int    // where the line begins that was looked at last
+	seen   int    // nothing before it ends that line
 	behind bool   // the last read took all there was room for
 	joined []byte // of frames with several data lines
 	skipLF bool   // a CR ended the last line; an LF behind it belongs to it
@@ -63,13 +65,13 @@ func (r *Reader) Next() (Frame, error) {
 	for {
 		if end, ok := r.frameEnd(); ok {
 			raw := r.buffer[r.start:end]
-			r.start = end
+			r.start, r.at, r.seen = end, end, end
 			return r.parse(raw), nil
 		}
 		if r.err != nil {
 			if errors.Is(r.err, io.EOF) && len(bytes.TrimSpace(r.buffer[r.start:r.end])) > 0 {
 				raw := append(r.buffer[r.start:r.end:r.end], '\n', '\n')
-				r.start = r.end
+				r.start, r.at, r.seen = r.end, r.end, r.end
 				return r.parse(raw), nil
 			}
 			return Frame{}, r.err
@@ -84,7 +86,7 @@ func (r *Reader) Next() (Frame, error) {
 func (r *Reader) fill() error {
 	if r.start > 0 {
 		copy(r.buffer, r.buffer[r.start:r.end])
-		r.end -= r.start
+		r.end, r.at, r.seen = r.end-r.start, r.at-r.start, r.seen-r.start
 		r.start = 0
 	}
 	if r.end == len(r.buffer) && r.end >= r.limit {
@@ -109,11 +111,17 @@ func (r *Reader) fill() error {
 	return nil
 }
 
-// frameEnd returns the offset behind the next blank line.
+// frameEnd returns the offset behind the next blank line. It goes on where it left off,
+// so that a large frame that comes in small pieces is looked at once.
 func (r *Reader) frameEnd() (int, bool) {
-	for i := r.start; i < r.end; {
-		content, next, ok := line(r.buffer[i:r.end])
+	for r.at < r.end {
+		i := r.at
+		content, next, ok := line(r.buffer[i:r.end], r.seen-i)
 		if !ok {
+			r.seen = r.end
+			if r.buffer[r.end-1] == '\r' {
+				r.seen-- // it may end the line, once it is known what follows
+			}
 			return 0, false
 		}
 		if content == 0 && i > r.start {
@@ -122,24 +130,26 @@ func (r *Reader) frameEnd() (int, bool) {
 			}
 			return i + next, true
 		}
+		r.at, r.seen = i+next, i+next
 		if content == 0 { // blank lines before a frame belong to no frame
-			r.start = i + next
+			r.start = r.at
 		}
-		i += next
 	}
 	return 0, false
 }
 
-// line returns the length of the first line without and with its ending. A CR at
-// the very end counts as an ending only of a blank line: otherwise an LF may follow.
-func line(data []byte) (content, next int, ok bool) {
-	n := bytes.IndexByte(data, '\n')
-	scope := data
+// line returns the length of the first line without and with its ending, of which
+// nothing stands before the offset from. A CR at the very end counts as an ending only
+// of a blank line: otherwise an LF may follow.
+func line(data []byte, from int) (content, next int, ok bool) {
+	n := bytes.IndexByte(data[from:], '\n')
+	scope := data[from:]
 	if n >= 0 {
-		scope = data[:n]
+		n += from
+		scope = data[from:n]
 	}
 	if c := bytes.IndexByte(scope, '\r'); c >= 0 {
-		switch {
+		switch c += from; {
 		case c+1 < len(data) && data[c+1] == '\n':
 			return c, c + 2, true
 		case c+1 < len(data) || c == 0:
@@ -154,7 +164,7 @@ func line(data []byte) (content, next int, ok bool) {
 func (r *Reader) parse(raw []byte) Frame {
 	f := Frame{Raw: raw}
 	for rest := raw; len(rest) > 0; {
-		content, next, ok := line(rest)
+		content, next, ok := line(rest, 0)
 		if !ok {
 			break
 		}

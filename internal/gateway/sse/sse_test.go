@@ -110,3 +110,18 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkLargeFrame: a frame of 2 MB that comes in pieces of 1 KB.
+func BenchmarkLargeFrame(b *testing.B) {
+	stream := []byte("data: " + strings.Repeat("x", 2<<20) + "\n\n")
+	b.SetBytes(int64(len(stream)))
+	for b.Loop() {
+		if _, err := NewReader(pieces{bytes.NewReader(stream)}, 8<<20).Next(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+type pieces struct{ from io.Reader }
+
+func (p pieces) Read(b []byte) (int, error) { return p.from.Read(b[:min(len(b), 1<<10)]) }
