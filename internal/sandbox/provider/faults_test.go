@@ -66,12 +66,12 @@ func send(t *testing.T, method, url, body string, header map[string]string, enou
 // nothing is said by an answer that never comes.
 const nothing = "\x00"
 
-// enough is what is read of an answer that does not end.
+// enough is what is read of an answer that does not end, or not soon.
 func enough(kind provider.Kind, at surface) []string {
 	switch {
 	case kind == provider.Hang:
 		return []string{nothing}
-	case kind == provider.Silence, at.marker == "" && (kind == provider.Stall || kind == provider.Drip):
+	case kind == provider.Silence, kind == provider.GzipBomb, at.marker == "" && (kind == provider.Stall || kind == provider.Drip):
 		return []string{""}
 	case kind == provider.Stall, kind == provider.Drip:
 		return []string{"word"}
