@@ -117,7 +117,7 @@ func (c *Config) registry(limits func(name string) *limit.Client) (*client.Regis
 
 func (c *Config) plan(clients *client.Registry, table *pool.Table) (*front.Plan, error) {
 	p := &front.Plan{
-		Clients: clients, Table: table, MaxBody: int64(c.Server.MaxBody), MaxBuffered: int64(c.Server.MaxBuffered),
+		Clients: clients, Table: table, MaxBody: int64(c.Server.MaxBody), BodyTimeout: c.Server.BodyTimeout, MaxBuffered: int64(c.Server.MaxBuffered),
 		LedgerWait: c.Ledger.MaxWait, LedgerClose: c.Ledger.OnError == onErrorClose, Operations: c.Admin.Listen, Since: time.Now(),
 		Limits: attempt.Limits{
 			MaxAttempts: c.Routing.MaxAttempts, FirstByte: c.Routing.FirstByteTimeout, FirstByteReasoning: c.Routing.FirstByteTimeoutThinker,

@@ -226,7 +226,11 @@ func TestHalfOpen(t *testing.T) {
 
 // stream opens a stream and returns its response once the first frame has come.
 func (g *running) stream(ctx context.Context) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+g.Addr()+"/v1/chat/completions", strings.NewReader(chat(true)))
+	return g.streams(ctx, wireChat)
+}
+
+func (g *running) streams(ctx context.Context, w wire) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+g.Addr()+w.path, strings.NewReader(w.body(true)))
 	if err != nil {
 		return nil, err
 	}

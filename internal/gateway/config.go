@@ -34,6 +34,7 @@ type ServerConfig struct {
 	Listen         string        `yaml:"listen"`
 	MaxBody        confload.Size `yaml:"max_body"`
 	MaxBuffered    confload.Size `yaml:"max_buffered"` // of all bodies held at the same time; 0 = no limit
+	BodyTimeout    time.Duration `yaml:"body_timeout"` // from the beginning of a request to the end of its body
 	ShutdownGrace  time.Duration `yaml:"shutdown_grace"`
 	TrustedProxies []string      `yaml:"trusted_proxies"` // addresses or prefixes whose X-Forwarded-For is believed
 }
@@ -200,7 +201,7 @@ const (
 // DefaultConfig is what an empty file means, but for the keys that have no default.
 func DefaultConfig() *Config {
 	return &Config{
-		Server:  ServerConfig{Listen: "127.0.0.1:9190", MaxBody: 32 << 20, MaxBuffered: 512 << 20, ShutdownGrace: 30 * time.Second},
+		Server:  ServerConfig{Listen: "127.0.0.1:9190", MaxBody: 32 << 20, MaxBuffered: 512 << 20, BodyTimeout: time.Minute, ShutdownGrace: 30 * time.Second},
 		Admin:   AdminConfig{Listen: "127.0.0.1:9191"},
 		Store:   StoreConfig{URL: "sqlite:data/gateway.db"},
 		Shared:  SharedConfig{OnError: onErrorOpen},

@@ -4,12 +4,13 @@ import (
 	"net/http"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect/anthropic"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect/openai"
 	"github.com/fleetwatch/fleetwatch/internal/redact"
 )
 
 // every returns the endpoints of every dialect.
-func every() []*dialect.Endpoint { return openai.Endpoints() }
+func every() []*dialect.Endpoint { return append(openai.Endpoints(), anthropic.Endpoints()...) }
 
 // endpoints returns what the data plane serves, by path.
 func endpoints() map[string]*dialect.Endpoint {

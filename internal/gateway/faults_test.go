@@ -15,45 +15,92 @@ import (
 
 // Endings as a client sees them.
 const (
-	endWhole = "whole" // an answer, streamed to [DONE] where it is streamed
-	endCut   = "cut"   // a stream with content, one error frame, and no [DONE]
+	endWhole = "whole" // an answer, streamed to its end marker where it is streamed
+	endCut   = "cut"   // a stream with content, one error frame, and no end marker
 	endError = "error" // an error in the dialect's form
 )
 
+// wire is an endpoint as clients of it see it.
+type wire struct {
+	name, path string
+	body       func(stream bool) string
+	plain      string // a key that every whole answer has
+	marker     string // what the last frame of a whole stream begins with
+	header     []string
+}
+
+var (
+	wireChat = wire{name: "chat", path: "/v1/chat/completions", body: chat, plain: `"choices"`, marker: "data: [DONE]"}
+	wireText = wire{name: "completions", path: "/v1/completions", body: prompt("prompt", `"hello"`), plain: `"choices"`, marker: "data: [DONE]"}
+	wireResp = wire{name: "responses", path: "/v1/responses", body: prompt("input", `"hello"`), plain: `"output"`, marker: "event: response.completed"}
+	wireMess = wire{
+		name: "messages", path: "/v1/messages", body: prompt("messages", `[{"role":"user","content":"hello"}]`), plain: `"content"`, marker: "event: message_stop",
+		header: []string{"Anthropic-Version", "2023-06-01"},
+	}
+)
+
+// prompt makes the bodies of an endpoint.
+func prompt(key, value string) func(bool) string {
+	return func(stream bool) string {
+		return fmt.Sprintf(`{"model":%q,"max_tokens":64,"stream":%t,%q:%s}`, model, stream, key, value)
+	}
+}
+
+// ask sends the request of a wire.
+func (g *running) ask(w wire, stream bool, header ...string) answer {
+	g.t.Helper()
+	return g.send(w.path, w.body(stream), append(header, w.header...)...)
+}
+
+// failure is an error in any dialect's form.
+type failure struct {
+	Type      string
+	RequestID string `json:"request_id"`
+	Error     struct{ Message, Type string }
+}
+
+// told reports whether text is an error in the form of the dialect.
+func (w wire) told(text string) bool {
+	var e failure
+	if json.Unmarshal([]byte(text), &e) != nil || e.Error.Message == "" || e.Error.Type == "" {
+		return false
+	}
+	return w.name != wireMess.name || e.Type == "error" && e.RequestID != ""
+}
+
 // ending judges what came over the wire.
-func ending(t *testing.T, a answer, stream bool) string {
+func (w wire) ending(t *testing.T, a answer, stream bool) string {
 	t.Helper()
 	if a.err != nil {
 		t.Errorf("the connection broke: %v", a.err)
 	}
-	var e struct {
-		Error struct {
-			Message, Type, Code string
-			RequestID           string `json:"request_id"`
-		} `json:"error"`
-	}
 	if a.status != http.StatusOK || !stream {
-		if err := json.Unmarshal([]byte(a.body), &e); err != nil {
-			t.Fatalf("%d %s: %v", a.status, a.body, err)
-		}
-		if a.status == http.StatusOK && strings.Contains(a.body, `"choices"`) {
+		if a.status == http.StatusOK && json.Valid([]byte(a.body)) && strings.Contains(a.body, w.plain) {
 			return endWhole
 		}
-		if e.Error.Message == "" || e.Error.Type == "" {
+		if !w.told(a.body) {
 			t.Errorf("%d, not in the dialect's form: %s", a.status, a.body)
 		}
 		return endError
 	}
 	frames := strings.Split(strings.TrimSuffix(a.body, "\n\n"), "\n\n")
-	last := strings.TrimPrefix(frames[len(frames)-1], "data: ")
+	last := frames[len(frames)-1]
+	_, data, _ := strings.Cut(last, "data: ")
+	failed, whole := strings.Count(a.body, `"error":{`), strings.Count(a.body, w.marker)
 	switch {
-	case last == "[DONE]" && strings.Count(a.body, "[DONE]") == 1 && !strings.Contains(a.body, `"error"`):
+	case strings.HasPrefix(last, w.marker) && whole == 1 && failed == 0:
 		return endWhole
-	case strings.Count(a.body, `"error"`) == 1 && json.Unmarshal([]byte(last), &e) == nil && e.Error.RequestID == a.header.Get("X-Request-Id") && len(frames) > 1 && !strings.Contains(a.body, "[DONE]"):
+	case failed == 1 && whole == 0 && len(frames) > 1 && w.told(data) && strings.Contains(data, a.header.Get("X-Request-Id")):
 		return endCut
 	default:
 		return "neither whole nor cut: " + a.body
 	}
+}
+
+// ending judges what a chat completion came to.
+func ending(t *testing.T, a answer, stream bool) string {
+	t.Helper()
+	return wireChat.ending(t, a, stream)
 }
 
 type cell struct {
@@ -65,6 +112,8 @@ type cell struct {
 	class  string // of the primary's failed attempt; "" = it answers
 	state  string // of the primary afterwards
 	usage  string // "" = reported
+	only   string // wires that it is about; "" = all
+	tail   string // usage of an answer that broke off; "" = estimated
 }
 
 // header makes the headers of a fault.
@@ -112,6 +161,19 @@ func cells() []cell {
 		{fault: provider.Fault{Kind: provider.Stall, Chunks: 3}, stream: endCut, class: "timeout", state: "healthy"},
 		{fault: provider.Fault{Kind: provider.NoUsage}, plain: endWhole, stream: endWhole, state: "healthy", usage: "estimated"},
 		{fault: provider.Fault{Kind: provider.HangAfterDone}, stream: endWhole, state: "healthy"},
+		{fault: provider.Fault{Kind: provider.RateLimit, Reset: 300, ResetOf: "input-tokens"}, name: "reset header", plain: endWhole, stream: endWhole, class: "rate_limit", state: "cooling 300", only: "messages"},
+		{fault: provider.Fault{Kind: provider.RateLimit, Reset: 400, ResetOf: "unified"}, name: "unified reset header", plain: endWhole, class: "rate_limit", state: "cooling 400", only: "messages"},
+		{fault: provider.Fault{Kind: provider.RateLimit, Reset: 90, ResetOf: "requests"}, name: "reset header of requests", stream: endWhole, class: "rate_limit", state: "cooling 90"},
+		{fault: provider.Fault{Kind: provider.Overloaded}, name: "overloaded before a stream", stream: endWhole, class: "server_error", state: "healthy"},
+		{fault: provider.Fault{Kind: provider.TooLarge}, plain: endError, stream: endError, status: 413, class: "invalid_request", state: "healthy"},
+		{fault: provider.Fault{Kind: provider.Slow, Delay: 3}, name: "slow headers", plain: endWhole, stream: endWhole, class: "timeout", state: "healthy"},
+		{fault: provider.Fault{Kind: provider.Drip, Chunks: 3, Delay: 0.02}, name: "drip after content", stream: endCut, class: "timeout", state: "healthy"},
+		{fault: provider.Fault{Kind: provider.BadFrame}, name: "bad frame before content", stream: endWhole, class: "malformed", state: "healthy"},
+		{fault: provider.Fault{Kind: provider.BadFrame, Chunks: 3}, stream: endCut, class: "malformed", state: "healthy"},
+		{fault: provider.Fault{Kind: provider.Failed}, name: "response.failed before content", stream: endWhole, class: "server_error", state: "healthy", only: "responses"},
+		{fault: provider.Fault{Kind: provider.Failed, Chunks: 3}, name: "response.failed", stream: endCut, class: "server_error", state: "healthy", only: "responses"},
+		{fault: provider.Fault{Kind: provider.NoDone}, name: "no end marker", stream: endCut, class: "malformed", state: "healthy", only: "messages", tail: "reported"},
+		{fault: provider.Fault{Kind: provider.NoDone}, name: "no end marker", stream: endCut, class: "malformed", state: "healthy", only: "responses"},
 	}
 }
 
@@ -122,34 +184,36 @@ func TestFaults(t *testing.T) {
 		if c.name == "" {
 			c.name = string(c.fault.Kind)
 		}
-		for mode, want := range map[string]string{"plain": c.plain, "stream": c.stream} {
-			if want != "" {
-				t.Run(c.name+"/"+mode, func(t *testing.T) {
-					t.Parallel()
-					c.play(t, mode == "stream", want)
-				})
+		for _, w := range []wire{wireChat, wireMess, wireResp, wireText} {
+			for mode, want := range map[string]string{"plain": c.plain, "stream": c.stream} {
+				if want != "" && (c.only == "" || strings.Contains(c.only, w.name)) {
+					t.Run(c.name+"/"+w.name+"/"+mode, func(t *testing.T) {
+						t.Parallel()
+						c.play(t, w, mode == "stream", want)
+					})
+				}
 			}
 		}
 	}
 }
 
-func (c cell) play(t *testing.T, stream bool, want string) {
+func (c cell) play(t *testing.T, w wire, stream bool, want string) {
 	p := newProviders(t, provider.Options{})
 	g := start(t, writeConfig(t, settings{
-		providers: p.url, routing: "first_byte_timeout: 1s, idle_timeout: 1s", backend: "timeout: 1s", cooldown: "base: 30s, jitter: 0",
+		providers: p.url, routing: "first_byte_timeout: 1s, idle_timeout: 1s", backend: "api: [openai, anthropic], timeout: 1s", cooldown: "base: 30s, jitter: 0",
 	}))
 	if c.fault.Kind != "" {
 		c.fault.Backend, c.fault.Times = "primary-1", 1
 		p.fault(t, c.fault)
 	}
-	a := g.post(chat(stream), "X-Request-Id", "the-clients-own")
-	if got := ending(t, a, stream); got != want {
+	a := g.ask(w, stream, "X-Request-Id", "the-clients-own")
+	if got := w.ending(t, a, stream); got != want {
 		t.Fatalf("the client saw %s", got)
 	}
 	if c.status != 0 && a.status != c.status || c.status == 0 && a.status != http.StatusOK {
 		t.Errorf("status %d", a.status)
 	}
-	if want == endWhole && stream && strings.Contains(a.body, "prompt_tokens") {
+	if want == endWhole && stream && strings.Contains(a.body, `"prompt_tokens"`) {
 		t.Errorf("the usage report was not taken out: %s", a.body)
 	}
 	row := g.timeline("the-clients-own")
@@ -172,6 +236,8 @@ func (c cell) checkRow(t *testing.T, row admin.Timeline, a answer, want string) 
 		answered = "fallback-1"
 	}
 	switch {
+	case want == endCut && c.tail != "":
+		usage = c.tail
 	case want == endCut:
 		usage = "estimated"
 	case want == endError:

@@ -179,7 +179,12 @@ type answer struct {
 // post sends a chat completion.
 func (g *running) post(body string, header ...string) answer {
 	g.t.Helper()
-	r, err := http.NewRequestWithContext(g.t.Context(), http.MethodPost, "http://"+g.Addr()+"/v1/chat/completions", strings.NewReader(body))
+	return g.send("/v1/chat/completions", body, header...)
+}
+
+func (g *running) send(path, body string, header ...string) answer {
+	g.t.Helper()
+	r, err := http.NewRequestWithContext(g.t.Context(), http.MethodPost, "http://"+g.Addr()+path, strings.NewReader(body))
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -124,7 +125,8 @@ func TestAReloadDropsNoStream(t *testing.T) {
 	}
 }
 
-// TestStopping: open streams end whole within the grace, and are told so beyond it.
+// TestStopping: a hundred open streams survive a reload, end whole within the grace,
+// and are told so beyond it.
 func TestStopping(t *testing.T) {
 	for _, c := range []struct {
 		name, grace, want, status string
@@ -135,14 +137,14 @@ func TestStopping(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newProviders(t, provider.Options{Pace: c.pace})
-			config := writeConfig(t, settings{providers: p.url, server: "shutdown_grace: " + c.grace})
+			config := writeConfig(t, settings{providers: p.url, backend: "api: [openai, anthropic]", server: "shutdown_grace: " + c.grace})
 			g := start(t, config)
-			const streams = 20
+			const streams = 100
 			answers := make(chan answer, streams)
 			begun := make(chan string, streams)
-			for range streams {
+			for i := range streams {
 				go func() {
-					response, err := g.stream(context.Background())
+					response, err := g.streams(context.Background(), []wire{wireChat, wireMess}[i%2])
 					if err != nil {
 						answers <- answer{err: err}
 						return
@@ -157,9 +159,19 @@ func TestStopping(t *testing.T) {
 			for range streams {
 				ids = append(ids, <-begun)
 			}
+			// The backends that they come from are gone from the configuration meanwhile.
+			writeConfig(t, settings{providers: "http://127.0.0.1:1", dir: filepath.Dir(config), server: "shutdown_grace: " + c.grace})
+			if a := g.admin(http.MethodPost, "/-/reload", adminKey, nil); a.status != http.StatusOK {
+				t.Fatalf("reload: %d %s", a.status, a.body)
+			}
 			g.stop()
 			for range streams {
-				if got := ending(t, <-answers, true); got != c.want {
+				a := <-answers
+				w := wireChat
+				if a.header.Get("Request-Id") != "" {
+					w = wireMess
+				}
+				if got := w.ending(t, a, true); got != c.want {
 					t.Errorf("a stream ended %s, want %s", got, c.want)
 				}
 			}

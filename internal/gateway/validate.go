@@ -56,6 +56,7 @@ func (c *Config) validateServer(r *confload.Report) {
 	if c.Server.MaxBuffered != 0 && c.Server.MaxBuffered < c.Server.MaxBody {
 		r.Errorf("server.max_buffered", "expected 0 (no limit) or at least server.max_body, got %s", c.Server.MaxBuffered)
 	}
+	between(r, "server.body_timeout", c.Server.BodyTimeout, minTimeout, day)
 	between(r, "server.shutdown_grace", c.Server.ShutdownGrace, 0, maxGrace)
 	for i, text := range c.Server.TrustedProxies {
 		if _, err := prefix(text); err != nil {

@@ -2,6 +2,7 @@ package attempt
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,7 @@ func (t *try) run(ctx context.Context) (ends bool) {
 	if err != nil {
 		return t.failed(t.broken(err), nil)
 	}
-	t.header, t.provID = response.Header, response.Header.Get("X-Request-Id")
+	t.header, t.provID = response.Header, cmp.Or(response.Header.Get("X-Request-Id"), response.Header.Get("Request-Id"))
 	if fault, body := t.refused(response); fault != nil {
 		return t.failed(fault, body, response.Body)
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/attempt"
@@ -19,7 +21,6 @@ import (
 )
 
 const (
-	bodyTimeout = 60 * time.Second // to read a request's body
 	// A client that takes nothing for between writePatience and twice that is gone.
 	writePatience = 30 * time.Second
 	maxUserAgent  = 200
@@ -121,6 +122,9 @@ func (x *exchange) read() ([]byte, *llm.Failure) {
 	if x.r.ContentLength > limit {
 		return nil, tooLarge(limit)
 	}
+	if encoding := x.r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return nil, &llm.Failure{Status: http.StatusUnsupportedMediaType, Code: "unsupported_encoding", Param: "Content-Encoding", Message: fmt.Sprintf("the body must be sent as it is, not as %.40q", encoding)}
+	}
 	x.held = max(x.r.ContentLength, 0)
 	if x.r.ContentLength < 0 {
 		x.held = limit // not announced, so the most it may be
@@ -128,14 +132,21 @@ func (x *exchange) read() ([]byte, *llm.Failure) {
 	if now := x.buffered.Add(x.held); x.plan.MaxBuffered > 0 && now > x.plan.MaxBuffered {
 		return nil, &llm.Failure{Status: http.StatusServiceUnavailable, Code: "overloaded", Message: "too many bytes of requests are held at the moment; try again shortly"}
 	}
-	_ = x.out.SetReadDeadline(x.started.Add(bodyTimeout)) // a connection that knows no deadlines has none to keep
+	_ = x.out.SetReadDeadline(x.started.Add(x.plan.BodyTimeout)) // a connection that knows no deadlines has none to keep
 	x.text = newText(&x.texts, x.r.ContentLength)
 	body, err := x.text.read(http.MaxBytesReader(x.w, x.r.Body, limit), x.r.ContentLength)
-	_ = x.out.SetReadDeadline(time.Time{})
+	if err == nil {
+		_ = x.out.SetReadDeadline(time.Time{})
+	} else {
+		// The server would read the rest before it answers, and wait for it.
+		x.w.Header().Set("Connection", "close")
+	}
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
 		return nil, tooLarge(limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &llm.Failure{Status: http.StatusRequestTimeout, Code: "body_timeout", Message: fmt.Sprintf("the body did not come within %s", x.plan.BodyTimeout)}
 	case err != nil:
 		return nil, &llm.Failure{Status: http.StatusBadRequest, Code: "bad_body", Message: "the body could not be read to its end"}
 	}

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -26,6 +27,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/gateway/attempt"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/client"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect/anthropic"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect/openai"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/iplimit"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
@@ -44,7 +46,8 @@ type Plan struct {
 	Table       *pool.Table
 	Limits      attempt.Limits
 	MaxBody     int64
-	MaxBuffered int64 // bytes of bodies held at the same time; 0 = no limit
+	BodyTimeout time.Duration // from the beginning of a request to the end of its body
+	MaxBuffered int64         // bytes of bodies held at the same time; 0 = no limit
 	LedgerWait  time.Duration
 	LedgerClose bool // refuse, rather than answer without a row
 	Trusted     []netip.Prefix
@@ -74,6 +77,9 @@ var acceptedID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{Handler: h, plan: h.Plan(), w: w, r: r, out: http.NewResponseController(w), started: time.Now(), route: "none", errors: openai.Errors{}}
+	if r.Header["Anthropic-Version"] != nil || strings.HasPrefix(r.URL.Path, "/v1/messages") {
+		x.errors = anthropic.Errors{} // which those clients understand, wherever they call
+	}
 	x.id = h.Ledger.NextID(x.started)
 	if given := r.Header.Get("X-Request-Id"); given != "" && acceptedID.MatchString(given) {
 		x.given, x.requestID = given, given
@@ -83,6 +89,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header["X-Request-Id"] = []string{x.requestID}
 	header["X-Content-Type-Options"] = []string{"nosniff"}
+	if x.errors == (anthropic.Errors{}) {
+		header["Request-Id"] = header["X-Request-Id"] // where the dialect's clients look for it
+	}
 	defer x.finished()
 	defer x.recovered()
 	x.serve()
@@ -106,10 +115,12 @@ func (x *exchange) serve() {
 		x.route = path
 		x.status = http.StatusOK
 		x.Health.ServeHTTP(statusWriter{x.w, x}, x.r)
+	case path == "/dashboard", strings.HasPrefix(path, "/dashboard/"):
+		x.refuse(http.StatusNotFound, "not_found", "the console is on the operations listener, "+x.plan.Operations)
 	case strings.HasPrefix(path, "/api/admin"):
 		x.refuse(http.StatusNotFound, "not_found", "the admin API is on the operations listener, "+x.plan.Operations)
 	default:
-		x.refuse(http.StatusNotFound, "not_found", "there is nothing at this path; the gateway serves /v1/chat/completions and /v1/models")
+		x.refuse(http.StatusNotFound, "not_found", "there is nothing at this path; the gateway serves "+strings.Join(slices.Sorted(maps.Keys(x.Endpoints)), ", ")+" and /v1/models")
 	}
 }
 
