@@ -140,6 +140,9 @@ func TestRollupsAreTheSumOfRows(t *testing.T) {
 	if n := checkRollups(t, l); n != int64(total+len(stale)) || interrupted != int64(len(stale)/2) {
 		t.Errorf("after a restart: %d requests, %d interrupted", n, interrupted)
 	}
+	if _, since, err := l.Reliability(t.Context(), Window{}); err != nil || since.IsZero() {
+		t.Errorf("reliability is to be told of the newest %d requests, not since %s, %v", MaxReliabilityRows, since, err)
+	}
 }
 
 func commit(t testing.TB, l *Ledger, row *Row) {
