@@ -10,7 +10,7 @@ REPORT = $(GO) run ./internal/stack/testreport
 # The packages whose guarantees rest on concurrency; -race needs a C compiler.
 RACE = ./internal/lifecycle/... ./internal/httpserve/... ./internal/sqlstore/... ./internal/exporter/... ./internal/heartbeat/... ./internal/alertbridge/... ./internal/gateway/... ./internal/webui/... ./internal/sandbox/feishu/... ./internal/stack/...
 
-.PHONY: help up down status demo test lint e2e e2e-compose bench soak fuzz tools build fmt deps stackctl clean
+.PHONY: help up down status demo test lint e2e e2e-compose bench soak fuzz mutate tools build fmt deps stackctl clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -63,6 +63,10 @@ bench: ## every figure, with pass or miss; writes docs/benchmarks.md
 
 fuzz: ## 20 s per fuzz target (FUZZTIME=5m for more)
 	@.ci/fuzz
+
+mutate: tools ## break the guarantees one by one; lists what no test notices (ONLY=text for some)
+	@CGO_ENABLED=0 $(GO) build -C internal/tools/gremlins -o $(CURDIR)/.bin/ github.com/go-gremlins/gremlins/cmd/gremlins
+	@$(GO) run ./internal/mutate $(if $(ONLY),-only "$(ONLY)")
 
 soak: tools build ## the long kill -9 and fuzz runs
 	@ALERTBRIDGE_CRASH_ROUNDS=200 HEARTBEAT_CRASH_ROUNDS=200 GATEWAY_CRASH_ROUNDS=50 $(GO) test -count=1 -timeout 3h -run "Crash|Kill" -v ./internal/alertbridge/... ./internal/heartbeat/... ./internal/gateway/...

@@ -54,7 +54,7 @@ func floors() []floor {
 		{name: "stack", holds: []string{"internal/stack", "internal/stack/..."}, imports: []string{"shared", "fleet", "sandbox"}},
 		{name: "compose", holds: []string{"internal/compose", "internal/compose/..."}, imports: []string{"stack"}},
 		{name: "dashboards", holds: []string{"internal/dashboards"}},
-		{name: "test", holds: []string{"internal/archtest", "internal/alerting", "internal/docs", "internal/testtool", "internal/webui/browsertest"}},
+		{name: "test", holds: []string{"internal/archtest", "internal/alerting", "internal/docs", "internal/testtool", "internal/webui/browsertest", "internal/mutate"}},
 	}
 	for _, p := range programs {
 		table = append(table,

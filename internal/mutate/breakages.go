@@ -1,0 +1,95 @@
+package main
+
+const (
+	backendTests = "./internal/gateway/backend"
+	gatewayTests = "./internal/gateway"
+	matrix       = gatewayTests + " -run=TestFaults"
+)
+
+// breakages returns the promises, each with one way to break it.
+func breakages() []Breakage {
+	return append(append(stateBreakages(), pathBreakages()...), recordBreakages()...)
+}
+
+// stateBreakages are about what is learnt of backends, and the limits.
+func stateBreakages() []Breakage {
+	const state, walk = "internal/gateway/backend/state.go", "internal/gateway/attempt/walk.go"
+	return []Breakage{
+		{"the provider's own longer wait wins over ours", state, "wait := max(s.backoff(s.level), f.Wait)", "wait := s.backoff(s.level)", matrix},
+		{"a later deadline always wins", state, "if end := now.Add(wait); !s.cooled || end.After(s.until) {", "if end := now.Add(wait); !s.cooled || end.Before(s.until) {", backendTests},
+		{"many failures in flight are one cooldown", state, "if p.generation != s.generation || p.emergency", "if p.emergency", backendTests},
+		{"a late success does not end a newer cooldown", state, "if p.generation != s.generation {\n\t\ts.endTrial(p)", "if p.generation < 0 {\n\t\ts.endTrial(p)", backendTests},
+		{"the count is cleared by a success, not by time", state, "s.level++\n\twait += ", "s.level = 1\n\twait += ", backendTests},
+		{"one trial at a time", state, "if s.trial {", "if s.trial && now.IsZero() {", backendTests},
+		{"a cancelled trial frees its place", state, "if p.trial {\n\t\ts.mu.Lock()", "if p.trial && p.model == \"\" {\n\t\ts.mu.Lock()", backendTests},
+		{"a 403 concerns its model only", state, "if f.Status == 403 && !f.NamesKey {", "if f.Status == 403 && f.NamesKey {", matrix},
+		{"one 401 is no error yet", state, "f.Status == 401 && s.refusals < 2", "f.Status == 401 && s.refusals < 1", matrix},
+		{"a quota is an error until the day ends", state, "if f.Wait == 0 {\n\t\t\tend = nextDay", "if f.Wait != 0 {\n\t\t\tend = nextDay", backendTests},
+		{"several passing failures in a row before a cooldown", state, "if s.failures < s.policy.FailuresBeforeError && !p.trial {", "if s.failures > s.policy.FailuresBeforeError && !p.trial {", matrix},
+		{"no emergency call before the provider's own deadline", state, "|| now.Before(s.asked) {", "|| now.IsZero() {", backendTests},
+		{"emergency calls are few", state, "if _, wait := s.emergency.Take(1, now); wait > 0 {", "if _, wait := s.emergency.Take(0, now); wait > 0 {", backendTests},
+		{"max_inflight is kept", state, "if ask.MaxInflight > 0 && s.inflight.Load() >= int64(ask.MaxInflight) {\n\t\treturn p, SkipFull", "if ask.MaxInflight > 0 && s.inflight.Load() > int64(ask.MaxInflight) {\n\t\treturn p, SkipFull", backendTests},
+		{"no minute holds more than the limit", "internal/gateway/limit/window.go", "now.Sub(w.uses[gone].at) >= length", "now.Sub(w.uses[gone].at) >= length/2", "./internal/gateway/limit"},
+		{"reservations are atomic", "internal/gateway/limit/client.go", "c.reserved > 0 && b.spent+c.reserved+cost > b.limit", "c.reserved > 0 && b.spent+cost > b.limit", "./internal/gateway/limit"},
+		{"what is spent survives a restart", "internal/gateway/app.go", "a.clients.restore(spent, time.Now())", "a.clients.restore(nil, time.Now())\n\t_ = spent", gatewayTests + " -run=TestLimitsOfAClient"},
+		{"first come, first served", "internal/gateway/queue/queue.go", "l.tickets = append(l.tickets, t)", "l.tickets = append([]*Ticket{t}, l.tickets...)", "./internal/gateway/queue"},
+		{"the queue is bounded", "internal/gateway/queue/queue.go", "if int(q.waiting.Load()) >= q.capacity {", "if int(q.waiting.Load()) > q.capacity {", "./internal/gateway/queue"},
+		{"who leaves lets the next one try", "internal/gateway/queue/queue.go", "l.tickets[0].wake()\n}\n", "}\n", "./internal/gateway/queue"},
+		{"a request waits for a backend that is back soon", walk, "case left > 0 && (hope.anyTime ||", "case left < 0 && (hope.anyTime ||", gatewayTests + " -run=TestWaiting"},
+		{"what has just failed is no emergency", walk, "if !k.called[i] {", "if k.called[i] || !k.called[i] {", gatewayTests + " -run=TestEmergencyChannel"},
+		{"a request goes only where it can be served", "internal/gateway/pool/needs.go", "case ask.Needs.Reasoning && !c.Model.Reasoning:", "case ask.Needs.Reasoning && c.Model.Reasoning:", "./internal/gateway/pool"},
+		{"the state survives a restart", "internal/gateway/app.go", "a.states.restore(kept, built, time.Now())", "a.states.restore(nil, built, time.Now())", gatewayTests + " -run=TestStateSurvivesARestart"},
+	}
+}
+
+// pathBreakages are about the way of a request and its answer.
+func pathBreakages() []Breakage {
+	const (
+		stream, try = "internal/gateway/attempt/stream.go", "internal/gateway/attempt/try.go"
+		exchange    = "internal/gateway/front/exchange.go"
+		scan        = "internal/gateway/request/request.go"
+	)
+	return []Breakage{
+		{"nothing is sent before the first meaningful byte", stream, "if !meaningful && len(f.held) < maxHeld {", "if !meaningful && len(f.held) < 1 {", matrix},
+		{"a stream without its end marker is no whole answer", stream, "case f.reader.Complete() && f.client.Err() == nil:", "case f.client.Err() == nil:", matrix},
+		{"silence inside a stream ends it", stream, "f.timer = idleTimer(f.try)", "f.timer = time.AfterFunc(time.Hour, func() {})", matrix},
+		{"only what means something keeps a stream alive", stream, "if meaningful {\n\t\tf.timer.Reset(f.limits.Idle)", "if meaningful || f.began {\n\t\tf.timer.Reset(f.limits.Idle)", matrix},
+		{"a silent upstream is noticed", try, "limit, cause = t.limits.FirstByte, errFirstByte;", "limit, cause = time.Hour, errFirstByte;", matrix},
+		{"a model that thinks has more time", try, "limit = max(limit, t.limits.FirstByteReasoning)", "limit = max(limit, 0)", gatewayTests + " -run=TestLongThinking"},
+		{"no redirect is taken for an answer", try, "case r.StatusCode >= 300 && r.StatusCode < 400:", "case r.StatusCode >= 400 && r.StatusCode < 300:", matrix},
+		{"an answer that is packed is none", try, "case encoding != \"\" && !strings.EqualFold(encoding, \"identity\"):", "case encoding == \"never\":", matrix},
+		{"a client that goes away is nobody's fault", try, "if fault.Class != llm.ClientCancelled && t.client.Err() == nil && !t.overdue() {", "if !t.overdue() {", gatewayTests + " -run=TestAClientThatLeaves|TestHalfOpen|TestTheRequestsOwnLimit"},
+		{"a request that is wrong is relayed, not tried elsewhere", "internal/gateway/llm/class.go", "case RateLimit, Quota, ServerError, ModelUnavailable, Auth, Timeout, Connection, Malformed:\n\t\treturn true\n\tcase ContentPolicy, InvalidRequest,", "case RateLimit, Quota, ServerError, ModelUnavailable, Auth, Timeout, Connection, Malformed, InvalidRequest:\n\t\treturn true\n\tcase ContentPolicy,", matrix},
+		{"the client's credential stays here", exchange, "{\"Accept\", \"User-Agent\"}", "{\"Accept\", \"User-Agent\", \"Cookie\", \"Authorization\", \"X-Api-Key\"}", gatewayTests + " -run=TestBytesPass|TestAnthropicClient"},
+		{"a usage report that nobody asked for is not shown", "internal/gateway/dialect/openai/answer.go", "step.Drop = s.addedUsage &&", "step.Drop = !s.addedUsage &&", matrix},
+		{"a key that stands twice is refused", scan, "if seen[i] || text != w {", "if text != w {", "./internal/gateway/request"},
+		{"a key in other letters is refused", scan, "if seen[i] || text != w {", "if seen[i] {", "./internal/gateway/request"},
+		{"a body that is too large is refused", exchange, "http.MaxBytesReader(x.w, x.r.Body, limit)", "http.MaxBytesReader(x.w, x.r.Body, limit<<10)", gatewayTests + " -run=TestRefusals|TestHostileClients"},
+		{"bodies that are held are bounded", exchange, "now > x.plan.MaxBuffered {", "now < 0 {", gatewayTests + " -run=TestHostileClients"},
+		{"a body that does not come is given up", exchange, "x.started.Add(x.plan.BodyTimeout)", "x.started.Add(time.Hour)", gatewayTests + " -run=TestHostileClients"},
+		{"a model that is not allowed is unknown", exchange, "|| !x.client.May(r.Model) {", "{", gatewayTests + " -run=TestRefusals"},
+		{"an expired key is unknown", "internal/gateway/client/client.go", "!c.Expires.IsZero() && !now.Before(c.Expires)", "!c.Expires.IsZero() && now.Before(c.Expires)", gatewayTests + " -run=TestRefusals"},
+		{"a response goes on where it came from", "internal/gateway/front/admit.go", "ask.Backend = backend", "_ = backend", gatewayTests + " -run=TestOpenAIResponses"},
+		{"the upstream's 401 is not the client's", "internal/gateway/front/outcome.go", "Status: http.StatusBadGateway, Code: \"upstream_auth\"", "Status: http.StatusUnauthorized, Code: \"upstream_auth\"", gatewayTests + " -run=TestRefusedKeys"},
+		{"requests may finish when the gateway stops", "internal/gateway/run.go", "context.WithTimeout(ctx, a.current.Load().config.Server.ShutdownGrace)", "context.WithTimeout(ctx, 0)", gatewayTests + " -run=TestStopping"},
+		{"a probe is never a paid call", "internal/gateway/probe/probe.go", "http.MethodGet, target.String()", "http.MethodPost, target.String()", gatewayTests + " -run=TestFreeProbes"},
+	}
+}
+
+// recordBreakages are about the ledger, the metrics, the rules, and other programs.
+func recordBreakages() []Breakage {
+	const ledger = "./internal/gateway/ledger"
+	return []Breakage{
+		{"a row is durable before the last byte", "internal/gateway/front/exchange.go", "if x.record() {\n\t\tx.deliver(result, failure)", "go x.record()\n\tif true {\n\t\tx.deliver(result, failure)", gatewayTests + " -run=TestFaults|Crash"},
+		{"cache reads are no input", "internal/gateway/dialect/openai/usage.go", "u.Input = prompt - u.CacheRead", "u.Input = prompt", "./internal/gateway/dialect/..."},
+		{"what is cached for an hour has its own price", "internal/gateway/llm/usage.go", "max(u.CacheWrite, 0)), p.CacheWrite1h", "max(u.CacheWrite, 0)), p.CacheWrite", "./internal/gateway/llm"},
+		{"rollups are the sums of rows", "internal/gateway/ledger/rollup.go", "Sums{Requests: 1, Usage", "Sums{Requests: 2, Usage", ledger},
+		{"a metric keeps its name", "internal/gateway/meter/meter.go", "\"gateway_pools_exhausted_total\"", "\"gateway_pool_exhausted_total\"", "./internal/alerting"},
+		{"a half open backend is no evidence", "internal/gateway/collector.go", "if candidate.Proven(model, now) {", "if candidate.Available(model, now) {", gatewayTests + " -run=TestHalfOpen|TestAllPools"},
+		{"an empty token equals nothing", "internal/redact/redact.go", "&& s != \"\"", "", "./internal/redact"},
+		{"an exporter never says healthy without a beat", "internal/exporter/verdict/verdict.go", "v := Verdict{State: Unknown}", "v := Verdict{State: OK}", "./internal/exporter/verdict"},
+		{"an old answer is no fresh beat", "internal/exporter/verdict/verdict.go", "s.Now.After(b.NextDue.Add(grace))", "s.Now.After(b.NextDue.Add(1000 * grace))", "./internal/exporter/verdict"},
+		{"a slot is started once", "internal/heartbeat/ledger/migrations/00001_initial.sql", "UNIQUE (job, scheduled_at)", "CHECK (job <> '')", "./internal/heartbeat/ledger ./internal/heartbeat/run ./internal/heartbeat"},
+		{"a card has one generation at a time", "internal/alertbridge/store/migrations/00001_cards.sql", "CREATE UNIQUE INDEX cards_open", "CREATE INDEX cards_open", "./internal/alertbridge/store ./internal/alertbridge"},
+	}
+}
