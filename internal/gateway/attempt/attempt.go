@@ -52,8 +52,8 @@ type Call struct {
 	BodySize   int64
 	Stream     bool
 	Model      string
-	Tokens     int64  // that it may use, for limits
-	Line       string // requests of the same line can be served by the same backends
+	Tokens     int64      // that it may use, for limits
+	Line       queue.Line // in which it waits, if it has to
 	Started    time.Time
 	Candidates []pool.Candidate
 	// Observe is told of every attempt when it ends, skips included.

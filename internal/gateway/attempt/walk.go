@@ -21,23 +21,24 @@ type walk struct {
 	sink   Sink
 	result *Result
 
-	called  []bool         // by candidate
-	spent   []bool         // waiting makes the candidate no better
-	told    []backend.Skip // what the candidate was last skipped for
-	limited int            // candidates that a limit of ours kept from the last pass
-	ticket  *queue.Ticket  // of a request that waits
-	until   time.Time      // the end of its patience; zero = it has not waited yet
+	known   []known       // by candidate
+	limited int           // candidates that a limit of ours kept from the last pass
+	ticket  *queue.Ticket // of a request that waits
+	until   time.Time     // the end of its patience; zero = it has not waited yet
+}
+
+// known is what the request has learnt of a candidate.
+type known struct {
+	called bool
+	spent  bool         // waiting makes it no better
+	told   backend.Skip // what it was last skipped for
 }
 
 // Do makes attempts until one answers, none is left, or ctx, which is the client's,
 // ends.
 func (w *Walker) Do(ctx context.Context, call *Call, limits Limits, sink Sink) *Result {
 	result := &Result{Status: ledger.Failed, Usage: llm.Usage{Source: llm.Missing}}
-	n := len(call.Candidates)
-	k := &walk{
-		Walker: w, call: call, limits: limits, sink: sink, result: result,
-		called: make([]bool, n), spent: make([]bool, n), told: make([]backend.Skip, n),
-	}
+	k := &walk{Walker: w, call: call, limits: limits, sink: sink, result: result, known: make([]known, len(call.Candidates))}
 	k.run(ctx)
 	k.leave()
 	return result
@@ -85,7 +86,7 @@ func (k *walk) pass(ctx context.Context) (ended bool, h hope) {
 	k.limited, k.result.Wait = 0, 0
 	for i := range k.call.Candidates {
 		c := &k.call.Candidates[i]
-		if k.spent[i] {
+		if k.known[i].spent {
 			continue
 		}
 		if k.result.Calls >= k.limits.MaxAttempts {
@@ -113,7 +114,7 @@ func (k *walk) pass(ctx context.Context) (ended bool, h hope) {
 		}
 		// What failed and was not put aside for it would fail again.
 		recovery := c.Recovery(k.call.Model, time.Now())
-		k.spent[i] = recovery == 0
+		k.known[i].spent = recovery == 0
 		h.soonest(recovery)
 		k.result.soonest(recovery)
 	}
@@ -134,7 +135,7 @@ func (k *walk) ask(c *pool.Candidate) backend.Ask {
 // try makes one attempt, and reports whether the request ends with it.
 func (k *walk) try(ctx context.Context, i int, permit backend.Permit, emergency bool) bool {
 	k.result.Calls++
-	k.called[i] = true
+	k.known[i].called = true
 	t := &try{
 		walker: k.Walker, call: k.call, limits: k.limits, sink: k.sink, result: k.result, candidate: &k.call.Candidates[i],
 		permit: permit, emergency: emergency, started: time.Now(),
@@ -194,7 +195,7 @@ func (k *walk) emergency(ctx context.Context) {
 	now := time.Now()
 	var order []int
 	for i := range k.call.Candidates {
-		if !k.called[i] {
+		if !k.known[i].called {
 			order = append(order, i)
 		}
 	}
@@ -218,10 +219,10 @@ func (k *walk) emergency(ctx context.Context) {
 
 // skipped notes that a candidate was left out, once for each reason in turn.
 func (k *walk) skipped(i int, skip backend.Skip) {
-	if k.told[i] == skip {
+	if k.known[i].told == skip {
 		return
 	}
-	k.told[i] = skip
+	k.known[i].told = skip
 	c := &k.call.Candidates[i]
 	a := ledger.Attempt{
 		Outcome: ledger.OutcomeSkipped, Backend: c.Name, Pool: c.Pool, Provider: c.Provider(), NativeID: c.Model.NativeID,

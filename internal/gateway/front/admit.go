@@ -10,6 +10,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/gateway/limit"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/pool"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/queue"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/request"
 )
 
@@ -53,7 +54,7 @@ func (x *exchange) candidates(endpoint *dialect.Endpoint, r *request.Request) ([
 		}
 		ask.Backend = backend
 	}
-	x.line = strings.Join([]string{r.Model, string(ask.Dialect), ask.Backend, ask.Needs.String()}, "\x00")
+	x.line = queue.Line{Model: r.Model, Dialect: string(ask.Dialect), Backend: ask.Backend, Needs: ask.Needs.String()}
 	candidates, lacks := x.plan.Table.Order(ask, x.started)
 	if len(candidates) == 0 {
 		return nil, &llm.Failure{

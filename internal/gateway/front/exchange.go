@@ -17,6 +17,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/meter"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/pool"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/queue"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/request"
 )
 
@@ -45,8 +46,8 @@ type exchange struct {
 	client    *client.Client
 	row       *ledger.Row // nil before the client is known
 	open      *ledger.Open
-	label     string // the model, as a label may have it
-	line      string // in which the request waits, if it has to
+	label     string     // the model, as a label may have it
+	line      queue.Line // in which the request waits, if it has to
 
 	status      int // 0 = no answer has begun
 	bytes       int64

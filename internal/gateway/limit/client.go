@@ -43,6 +43,8 @@ type Client struct {
 	mu       sync.Mutex
 	terms    Terms
 	rpm, tpm Window
+	today    time.Time // when the day began that turn was last called in
+	tomorrow time.Time // when it ends
 	day      spending
 	month    spending
 	reserved llm.Nano // by requests under way
@@ -54,8 +56,10 @@ type spending struct {
 	spent llm.Nano
 }
 
+// turn begins a new period. A clock that went back begins none anew: what was spent
+// stays spent.
 func (s *spending) turn(begin time.Time) {
-	if !s.begin.Equal(begin) {
+	if begin.After(s.begin) {
 		s.begin, s.spent = begin, 0
 	}
 }
@@ -72,7 +76,7 @@ type Reservation struct {
 func (c *Client) Configure(t Terms) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.terms = t
+	c.terms, c.today, c.tomorrow = t, time.Time{}, time.Time{}
 	c.rpm.Configure(t.RPM)
 	c.tpm.Configure(t.TPM)
 }
@@ -85,7 +89,12 @@ func (c *Client) Restore(day, month llm.Nano, now time.Time) {
 	c.day.spent, c.month.spent = day, month
 }
 
+// turn begins the periods of now, where they have not begun.
 func (c *Client) turn(now time.Time) {
+	if now.Before(c.tomorrow) && !now.Before(c.today) {
+		return // the calendar is asked once a day
+	}
+	c.today, c.tomorrow = begin(Day, now, c.terms.Zone), next(Day, now, c.terms.Zone)
 	c.day.turn(begin(Day, now, c.terms.Zone))
 	c.month.turn(begin(Month, now, c.terms.Zone))
 }

@@ -66,6 +66,11 @@ func TestBudget(t *testing.T) {
 	if ratio, _ := c.Remaining(Month, evening.Add(30*time.Minute)); ratio < 0.99 {
 		t.Errorf("of the new month %v is left", ratio)
 	}
+	spend(1, evening, "") // a clock that goes back opens no budget anew
+	if ratio, _ := c.Remaining(Month, evening.Add(time.Hour)); ratio == 1 {
+		t.Error("the month is whole again")
+	}
+	c = client(Terms{Daily: 10 * unit, Monthly: 15 * unit})
 	c.Restore(2*unit, 15*unit, evening)
 	if wait := spend(1, evening, ByMonthly); wait != 30*time.Minute {
 		t.Errorf("until the month ends: %s", wait)

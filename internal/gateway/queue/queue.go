@@ -19,13 +19,20 @@ var ErrFull = errors.New("the queue is full")
 // ErrTimeout is returned to who has waited as long as it may.
 var ErrTimeout = errors.New("the queue took too long")
 
+// Line names requests that could be served by the same backends.
+type Line struct {
+	Model, Dialect string
+	Backend        string // the only one that will do; "" = any
+	Needs          string
+}
+
 // Queue holds the lines. The zero value lets nobody wait.
 type Queue struct {
 	waiting atomic.Int64
 
 	mu       sync.Mutex
 	capacity int
-	lines    map[string]*line
+	lines    map[Line]*line
 }
 
 // line is the tickets of those who wait for the same, first come first.
@@ -36,7 +43,7 @@ type line struct {
 // Ticket is a place in a line. Exactly one Leave follows.
 type Ticket struct {
 	queue *Queue
-	key   string
+	line  Line
 	woken chan struct{} // holds one wake-up that was not looked at yet
 }
 
@@ -58,31 +65,31 @@ func (q *Queue) Capacity() int {
 func (q *Queue) Depth() int { return int(q.waiting.Load()) }
 
 // Busy reports whether anybody waits in the line: who comes later stands behind them.
-func (q *Queue) Busy(key string) bool {
+func (q *Queue) Busy(l Line) bool {
 	if q.waiting.Load() == 0 {
 		return false
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.lines[key] != nil
+	return q.lines[l] != nil
 }
 
 // Join takes the last place of a line. Its error is ErrFull.
-func (q *Queue) Join(key string) (*Ticket, error) {
+func (q *Queue) Join(name Line) (*Ticket, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if int(q.waiting.Load()) >= q.capacity {
 		return nil, ErrFull
 	}
 	if q.lines == nil {
-		q.lines = map[string]*line{}
+		q.lines = map[Line]*line{}
 	}
-	l := q.lines[key]
+	l := q.lines[name]
 	if l == nil {
 		l = &line{}
-		q.lines[key] = l
+		q.lines[name] = l
 	}
-	t := &Ticket{queue: q, key: key, woken: make(chan struct{}, 1)}
+	t := &Ticket{queue: q, line: name, woken: make(chan struct{}, 1)}
 	l.tickets = append(l.tickets, t)
 	q.waiting.Add(1)
 	return t, nil
@@ -111,7 +118,7 @@ func (t *Ticket) wake() {
 func (t *Ticket) first() bool {
 	t.queue.mu.Lock()
 	defer t.queue.mu.Unlock()
-	return t.queue.lines[t.key].tickets[0] == t
+	return t.queue.lines[t.line].tickets[0] == t
 }
 
 // Wait returns once the holder is the first of its line and due has passed since the
@@ -148,7 +155,7 @@ func (t *Ticket) Leave() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waiting.Add(-1)
-	l := q.lines[t.key]
+	l := q.lines[t.line]
 	for i, other := range l.tickets {
 		if other == t {
 			l.tickets = append(l.tickets[:i], l.tickets[i+1:]...)
@@ -156,7 +163,7 @@ func (t *Ticket) Leave() {
 		}
 	}
 	if len(l.tickets) == 0 {
-		delete(q.lines, t.key)
+		delete(q.lines, t.line)
 		return
 	}
 	l.tickets[0].wake()

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-func join(t *testing.T, q *Queue, key string) *Ticket {
+func join(t *testing.T, q *Queue, model string) *Ticket {
 	t.Helper()
-	ticket, err := q.Join(key)
+	ticket, err := q.Join(Line{Model: model})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestFirstComeFirstServed(t *testing.T) {
 				})
 			}
 		}
-		if q.Depth() != 40 || !q.Busy("a") || q.Busy("c") {
+		if q.Depth() != 40 || !q.Busy(Line{Model: "a"}) || q.Busy(Line{Model: "c"}) {
 			t.Errorf("depth %d", q.Depth())
 		}
 		done.Wait()
@@ -58,7 +58,7 @@ func TestFirstComeFirstServed(t *testing.T) {
 				t.Errorf("served in the order %v", line)
 			}
 		}
-		if q.Depth() != 0 || q.Busy("a") || len(q.lines) != 0 {
+		if q.Depth() != 0 || q.Busy(Line{Model: "a"}) || len(q.lines) != 0 {
 			t.Errorf("left behind: %d, %v", q.Depth(), q.lines)
 		}
 	})
@@ -67,13 +67,13 @@ func TestFirstComeFirstServed(t *testing.T) {
 func TestWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &Queue{}
-		if _, err := q.Join("a"); !errors.Is(err, ErrFull) {
+		if _, err := q.Join(Line{Model: "a"}); !errors.Is(err, ErrFull) {
 			t.Errorf("a queue without room: %v", err)
 		}
 		q.Configure(2)
 		began := time.Now()
 		first, second := join(t, q, "a"), join(t, q, "a")
-		if _, err := q.Join("b"); !errors.Is(err, ErrFull) {
+		if _, err := q.Join(Line{Model: "b"}); !errors.Is(err, ErrFull) {
 			t.Errorf("beyond the depth: %v", err)
 		}
 		deadline := began.Add(10 * time.Second)
