@@ -38,7 +38,7 @@ func stateBreakages() []Breakage {
 		{"a request waits for a backend that is back soon", walk, "case left > 0 && (hope.anyTime ||", "case left < 0 && (hope.anyTime ||", gatewayTests + " -run=TestWaiting"},
 		{"what has just failed is no emergency", walk, "if !k.known[i].called {", "if k.known[i].called || !k.known[i].called {", gatewayTests + " -run=TestEmergencyChannel"},
 		{"a request goes only where it can be served", "internal/gateway/pool/needs.go", "case ask.Needs.Reasoning && !c.Model.Reasoning:", "case ask.Needs.Reasoning && c.Model.Reasoning:", "./internal/gateway/pool"},
-		{"the state survives a restart", "internal/gateway/app.go", "a.states.restore(kept, built, time.Now())", "a.states.restore(nil, built, time.Now())", gatewayTests + " -run=TestStateSurvivesARestart"},
+		{"the state survives a restart", "internal/gateway/app.go", "a.states.restore(kept, built, time.Now())", "a.states.restore(kept, &assembly{}, time.Now())", gatewayTests + " -run=TestStateSurvivesARestart"},
 	}
 }
 
