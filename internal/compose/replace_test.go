@@ -59,11 +59,11 @@ func backends(t *testing.T, s *suite) {
 	text += fmt.Sprintf("backends:\n  - {name: own, base_url: \"http://host.docker.internal:%s/own-1\", api_key: \"${OWN_KEY}\", models: {deepseek-v4-pro: {}}}\n", port)
 	dir := t.TempDir()
 	for name, content := range map[string]string{"gateway.yaml": text, "gateway.env": "OWN_KEY=a-key-of-ones-own\n"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil { //nolint:gosec // the container's user reads it
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // as above
+	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	s.do(t, []string{"GATEWAY_DIR=" + dir}, "up", "-d")

@@ -106,7 +106,7 @@ func copySource(ctx context.Context, dir string) error {
 		if err != nil {
 			return fmt.Errorf("copying: %w", err)
 		}
-		if err := os.WriteFile(to, raw, info.Mode().Perm()); err != nil {
+		if err := os.WriteFile(to, raw, info.Mode().Perm()); err != nil { //nolint:gosec // names that git gives
 			return fmt.Errorf("copying: %w", err)
 		}
 	}
@@ -130,10 +130,10 @@ func play(ctx context.Context, dir string, b Breakage) (verdict string, err erro
 	if n := strings.Count(string(raw), b.Old); n != 1 {
 		return "", fmt.Errorf("breaking %q: the text stands %d times in %s, expected once; the table in internal/mutate/breakages.go has to follow the code:\n%s", b.Promise, n, b.File, b.Old)
 	}
-	if err := os.WriteFile(file, []byte(strings.Replace(string(raw), b.Old, b.New, 1)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(strings.Replace(string(raw), b.Old, b.New, 1)), 0o600); err != nil { //nolint:gosec // a file of our own table
 		return "", fmt.Errorf("breaking %q: %w", b.Promise, err)
 	}
-	defer func() { err = errors.Join(err, os.WriteFile(file, raw, 0o600)) }()
+	defer func() { err = errors.Join(err, os.WriteFile(file, raw, 0o600)) }() //nolint:gosec // as above
 	if out, err := command(ctx, dir, append([]string{"vet"}, packages(b.Test)...)...); err != nil {
 		return "", fmt.Errorf("breaking %q: it does not build, so no test could notice it:\n%s", b.Promise, out)
 	}
@@ -161,7 +161,7 @@ func packages(test string) []string {
 func command(ctx context.Context, dir string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	c := exec.CommandContext(ctx, "go", args...) //nolint:gosec // words of our own table
+	c := exec.CommandContext(ctx, "go", args...)
 	c.Dir, c.WaitDelay = dir, 10*time.Second
 	out, err := c.CombinedOutput()
 	return string(out), err
@@ -181,7 +181,7 @@ func core() []string {
 func unleash(ctx context.Context, dir string) error {
 	for _, pkg := range core() {
 		fmt.Printf("\n%s\n", pkg)
-		c := exec.CommandContext(ctx, filepath.Join(dir, ".bin", "gremlins"), "unleash", "./"+pkg, "--workers", "2", "-S", "lt") //nolint:gosec // our own tool
+		c := exec.CommandContext(ctx, filepath.Join(dir, ".bin", "gremlins"), "unleash", "./"+pkg, "--workers", "2", "-S", "lt")
 		c.Dir, c.Stdout, c.Stderr = dir, os.Stdout, os.Stderr
 		if err := c.Run(); err != nil {
 			return fmt.Errorf("the mutation tool, over %s: %w", pkg, err)

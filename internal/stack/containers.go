@@ -63,7 +63,7 @@ func FindContainers(ctx context.Context, l Layout) (Containers, error) {
 		return Containers{}, fmt.Errorf("%w: docker version: %w %s", ErrNoEngine, err, firstLine(out))
 	}
 	for _, tool := range [][]string{{"docker", "compose"}, {"docker-compose"}, {l.tool("docker-compose")}} {
-		if exec.CommandContext(ctx, tool[0], append(slices.Clone(tool[1:]), "version")...).Run() == nil { //nolint:gosec // one of the three above
+		if exec.CommandContext(ctx, tool[0], append(slices.Clone(tool[1:]), "version")...).Run() == nil {
 			return Containers{root: l.Root, tool: tool}, nil
 		}
 	}
@@ -78,7 +78,7 @@ func firstLine(out []byte) string {
 // compose makes a command. An interrupt of ours ends it as Ctrl-C would.
 func (c Containers) compose(ctx context.Context, args ...string) *exec.Cmd {
 	argv := slices.Concat(c.tool, []string{"-f", filepath.Join(c.root, "compose", "compose.yaml")}, args)
-	command := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // compose, and our own words
+	command := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	command.Dir = c.root
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGINT) }
 	command.WaitDelay = stopWithin

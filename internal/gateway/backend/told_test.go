@@ -47,12 +47,12 @@ func TestChangesAreTold(t *testing.T) {
 
 func TestAverageFirstByte(t *testing.T) {
 	s := newTest(t)
-	for _, want := range []time.Duration{800, 700} {
+	for _, c := range []struct{ took, want time.Duration }{{800 * time.Millisecond, 800 * time.Millisecond}, {0, 700 * time.Millisecond}} {
 		p := acquire(t, s, 0)
-		p.Succeeded(map[time.Duration]time.Duration{800: 800, 700: 0}[want]*time.Millisecond, start)
+		p.Succeeded(c.took, start)
 		p.Release()
-		if got := s.Load(start).TTFB; got != want*time.Millisecond {
-			t.Errorf("average %s, want %dms", got, want)
+		if got := s.Load(start).TTFB; got != c.want {
+			t.Errorf("average %s, want %s", got, c.want)
 		}
 	}
 }
