@@ -39,6 +39,7 @@ func through(t *testing.T) (*running, *providers) {
 	p.fault(t, provider.Fault{Kind: provider.ServerError, Backend: "primary-1"})
 	g := start(t, writeConfig(t, settings{
 		providers: p.url, backend: "api: [openai, anthropic]", cooldown: "base: 10m, failures_before_error: 1000",
+		clients: "    - {name: somebody, key: key-of-somebody}\n",
 		model: "reasoning: true, price_per_mtok: {input: 1, output: 4, cache_read: 0.1, cache_write: 1.25, cache_write_1h: 2}",
 	}))
 	return g, p
@@ -182,7 +183,11 @@ func TestOpenAIResponses(t *testing.T) {
 			t.Errorf("going on from %s: %v", id, err)
 		}
 	}
-	a := g.send("/v1/responses", fmt.Sprintf(`{"model":%q,"input":"x","previous_response_id":"resp_of_somebody_else"}`, model))
+	somebody := g.send("/v1/responses", fmt.Sprintf(`{"model":%q,"input":"x","previous_response_id":%q}`, model, plain.ID), "Authorization", "Bearer key-of-somebody")
+	if somebody.status != http.StatusBadRequest || !strings.Contains(somebody.body, "previous_response_not_found") {
+		t.Errorf("another client goes on: %d %s", somebody.status, somebody.body)
+	}
+	a := g.send("/v1/responses", fmt.Sprintf(`{"model":%q,"input":"x","previous_response_id":"resp_nobody_made"}`, model))
 	if a.status != http.StatusBadRequest || !strings.Contains(a.body, "previous_response_not_found") {
 		t.Errorf("%d %s", a.status, a.body)
 	}

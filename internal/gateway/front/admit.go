@@ -41,7 +41,7 @@ func tokens(endpoint *dialect.Endpoint, r *request.Request) int64 {
 func (x *exchange) candidates(endpoint *dialect.Endpoint, r *request.Request) ([]pool.Candidate, *llm.Failure) {
 	ask := &pool.Ask{Model: r.Model, Dialect: endpoint.Dialect, Client: x.client.Name, Needs: x.needs(endpoint, r), Tokens: tokens(endpoint, r)}
 	if r.Previous != "" {
-		backend, known, err := x.Ledger.Pin(x.r.Context(), r.Previous)
+		backend, known, err := x.Ledger.Pin(x.r.Context(), x.client.Name, r.Previous)
 		switch {
 		case err != nil:
 			x.Log.ErrorContext(x.r.Context(), "looking up a response failed", "error", err, "request_id", x.requestID)
@@ -49,7 +49,7 @@ func (x *exchange) candidates(endpoint *dialect.Endpoint, r *request.Request) ([
 		case !known:
 			return nil, &llm.Failure{
 				Status: http.StatusBadRequest, Code: "previous_response_not_found", Param: "previous_response_id",
-				Message: "the response that previous_response_id names did not come from here, or is too long ago",
+				Message: "the response that previous_response_id names was not this client's, did not come from here, or is too long ago",
 			}
 		}
 		ask.Backend = backend

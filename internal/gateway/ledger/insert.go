@@ -23,7 +23,7 @@ detail = excluded.detail, timeline = excluded.timeline WHERE requests.status IN 
 const upsertOpenRow = `INSERT INTO requests (` + columns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET status = excluded.status, backend = excluded.backend WHERE requests.status IN ('pending', 'streaming')`
 
-const upsertPin = `INSERT INTO response_pins (response_id, backend, created_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET backend = excluded.backend, created_at = excluded.created_at`
+const upsertPin = `INSERT INTO response_pins (client, response_id, backend, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET backend = excluded.backend, created_at = excluded.created_at`
 
 const upsertState = `INSERT INTO backend_states (name, state, updated_at) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at`
 
@@ -62,6 +62,7 @@ func (s *statements) close() error {
 type entry struct {
 	id       ID
 	response string // that the row pins to its backend; "" = none
+	client   string
 	backend  string
 	at       time.Time
 	args     []any // of insertRow
@@ -76,7 +77,7 @@ func newEntry(r *Row, zone *time.Location) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &entry{id: r.ID, response: r.ResponseID, backend: r.Backend, at: r.StartedAt, args: args, done: make(chan error, 1)}
+	e := &entry{id: r.ID, response: r.ResponseID, client: r.Client, backend: r.Backend, at: r.StartedAt, args: args, done: make(chan error, 1)}
 	if e.ended = r.Status != Pending && r.Status != Streaming; e.ended {
 		e.share = shareOf(r, zone)
 	}
@@ -155,7 +156,7 @@ func upsertPins(ctx context.Context, upsert *sql.Stmt, batch []*entry) error {
 		if !e.pins() {
 			continue
 		}
-		if _, err := upsert.ExecContext(ctx, e.response, e.backend, e.at.UnixMilli()); err != nil {
+		if _, err := upsert.ExecContext(ctx, e.client, e.response, e.backend, e.at.UnixMilli()); err != nil {
 			return fmt.Errorf("pinning the response of %s: %w", e.id, err)
 		}
 	}

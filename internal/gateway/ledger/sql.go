@@ -165,9 +165,10 @@ func (l *Ledger) Count(ctx context.Context) (map[Status]int64, error) {
 	return counts, rows.Err()
 }
 
-// Pin returns the backend that holds the conversation which the response is part of.
-func (l *Ledger) Pin(ctx context.Context, responseID string) (backend string, ok bool, err error) {
-	err = l.db.Read().QueryRowContext(ctx, `SELECT backend FROM response_pins WHERE response_id = ?`, responseID).Scan(&backend)
+// Pin returns the backend that holds the conversation of the client which the response
+// is part of.
+func (l *Ledger) Pin(ctx context.Context, client, responseID string) (backend string, ok bool, err error) {
+	err = l.db.Read().QueryRowContext(ctx, `SELECT backend FROM response_pins WHERE client = ? AND response_id = ?`, client, responseID).Scan(&backend)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return "", false, nil

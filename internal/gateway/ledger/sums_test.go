@@ -205,12 +205,15 @@ func TestPins(t *testing.T) {
 		{ResponseID: "resp_2", Backend: "b", Status: Completed, StartedAt: at(11, 22, 0, 1)},
 		{ResponseID: "resp_3", Status: Failed, StartedAt: at(11, 22, 0, 1)}, // nobody answered
 	} {
-		r.ID = l.NextID(r.StartedAt)
+		r.ID, r.Client = l.NextID(r.StartedAt), "coo"
 		commit(t, l, &r)
+	}
+	if backend, ok, err := l.Pin(t.Context(), "somebody", "resp_1"); ok || err != nil {
+		t.Errorf("somebody else's response is of %q, %v", backend, err)
 	}
 	check := func(id, want string) {
 		t.Helper()
-		if backend, ok, err := l.Pin(t.Context(), id); backend != want || ok != (want != "") || err != nil {
+		if backend, ok, err := l.Pin(t.Context(), "coo", id); backend != want || ok != (want != "") || err != nil {
 			t.Errorf("%s is of %q, %t, %v, want %q", id, backend, ok, err, want)
 		}
 	}

@@ -28,7 +28,7 @@ type aged struct {
 }
 
 func requestsByAge() aged  { return aged{"requests", []string{"id"}} }
-func pinsByAge() aged      { return aged{"response_pins", []string{"created_at", "response_id"}} }
+func pinsByAge() aged      { return aged{"response_pins", []string{"created_at", "client", "response_id"}} }
 func hourlyByAge() aged    { return aged{"hourly", []string{"hour", "backend", "model", "client"}} }
 func dailyByAge() aged     { return aged{"daily", []string{"day", "pool", "backend", "client"}} }
 func cooldownsByAge() aged { return aged{"cooldown_events", []string{"started_at", "backend"}} }

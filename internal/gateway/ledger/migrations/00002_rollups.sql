@@ -36,11 +36,14 @@ CREATE TABLE daily (
   PRIMARY KEY (day, pool, backend, client)
 ) WITHOUT ROWID;
 
--- Which backend holds the conversation that a response is part of.
+-- Which backend holds the conversation that a response is part of, and whose it is: no
+-- other client goes on from it.
 CREATE TABLE response_pins (
-  response_id TEXT PRIMARY KEY, -- as the provider named it
+  client      TEXT NOT NULL,
+  response_id TEXT NOT NULL, -- as the provider named it
   backend     TEXT NOT NULL,
-  created_at  INTEGER NOT NULL  -- Unix milliseconds, UTC
+  created_at  INTEGER NOT NULL, -- Unix milliseconds, UTC
+  PRIMARY KEY (client, response_id)
 ) WITHOUT ROWID;
 CREATE INDEX response_pins_by_age ON response_pins (created_at);
 
