@@ -40,7 +40,7 @@ func through(t *testing.T) (*running, *providers) {
 	g := start(t, writeConfig(t, settings{
 		providers: p.url, backend: "api: [openai, anthropic]", cooldown: "base: 10m, failures_before_error: 1000",
 		clients: "    - {name: somebody, key: key-of-somebody}\n",
-		model: "reasoning: true, price_per_mtok: {input: 1, output: 4, cache_read: 0.1, cache_write: 1.25, cache_write_1h: 2}",
+		model:   "reasoning: true, price_per_mtok: {input: 1, output: 4, cache_read: 0.1, cache_write: 1.25, cache_write_1h: 2}",
 	}))
 	return g, p
 }
