@@ -21,6 +21,14 @@ func (s *Server) controlRoutes() {
 		s.ClearFaults()
 		w.WriteHeader(http.StatusNoContent)
 	}).Methods(http.MethodDelete)
+	r.HandleFunc("/sandbox/presses", func(w http.ResponseWriter, _ *http.Request) { s.writeJSON(w, http.StatusOK, s.Presses()) }).Methods(http.MethodGet)
+	r.HandleFunc("/sandbox/connections", func(w http.ResponseWriter, _ *http.Request) {
+		s.writeJSON(w, http.StatusOK, map[string]int{"connections": s.Connections()})
+	}).Methods(http.MethodGet)
+	r.HandleFunc("/sandbox/connections", func(w http.ResponseWriter, _ *http.Request) {
+		s.DropConnections()
+		w.WriteHeader(http.StatusNoContent)
+	}).Methods(http.MethodDelete)
 	r.HandleFunc("/sandbox/reset", func(w http.ResponseWriter, _ *http.Request) {
 		s.Reset()
 		w.WriteHeader(http.StatusNoContent)

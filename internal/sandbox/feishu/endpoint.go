@@ -28,6 +28,10 @@ const (
 	OpList   Op = "list"
 	OpBot    Op = "bot"
 	OpOther  Op = "other"
+	// OpConnect asks where to connect for events; OpEvent is the press of a button
+	// on its way to the app.
+	OpConnect Op = "connect"
+	OpEvent   Op = "event"
 )
 
 // maxBody bounds what is read of a request; every documented limit is below it.

@@ -39,6 +39,15 @@ const (
 	FaultStaleToken FaultKind = "stale_token"
 	// FaultHTML502 answers with an HTML page and HTTP 502.
 	FaultHTML502 FaultKind = "html_502"
+	// FaultTwice delivers the press of a button a second time, once it is answered.
+	FaultTwice FaultKind = "event_twice"
+	// FaultLate delivers the press of a button after Reset seconds.
+	FaultLate FaultKind = "event_late"
+	// FaultReplay sends, for a button, the value that an earlier state of the card
+	// had for it.
+	FaultReplay FaultKind = "event_replay"
+	// FaultForged changes the value of the button.
+	FaultForged FaultKind = "event_forged"
 	// FaultCode answers with Status, Code and Msg of the fault.
 	FaultCode FaultKind = "code"
 )
@@ -46,7 +55,13 @@ const (
 // FaultKinds lists every kind.
 func FaultKinds() []FaultKind {
 	return []FaultKind{FaultDropAfter, FaultDropBefore, FaultOutage, FaultHang, FaultHangAfter, FaultRateLimit, FaultRateLimit400,
-		FaultBadRequest, FaultTooMany, FaultChatLimit, FaultStaleToken, FaultHTML502, FaultCode}
+		FaultBadRequest, FaultTooMany, FaultChatLimit, FaultStaleToken, FaultHTML502, FaultCode,
+		FaultTwice, FaultLate, FaultReplay, FaultForged}
+}
+
+// ofEvents tells whether the kind is about presses of buttons only.
+func (k FaultKind) ofEvents() bool {
+	return k == FaultTwice || k == FaultLate || k == FaultReplay || k == FaultForged
 }
 
 // Fault is a scripted failure. Faults are tried in the order they were added;
@@ -64,7 +79,7 @@ type Fault struct {
 	Times int `json:"times,omitempty"`
 	// Seconds ends it by time, counted from when it was added; 0 is no end.
 	Seconds float64 `json:"seconds,omitempty"`
-	// Reset is the wait in seconds of the rate limit kinds; 0 means 1.
+	// Reset is the wait in seconds of the rate limit kinds and of FaultLate; 0 means 1.
 	Reset int `json:"reset,omitempty"`
 	// Status, Code and Msg are the answer of FaultCode; status 0 is 400.
 	Status int    `json:"status,omitempty"`
@@ -108,6 +123,9 @@ func (f *faults) take(op Op, text string, now time.Time) Fault {
 	defer f.mu.Unlock()
 	f.script = slices.DeleteFunc(f.script, func(fault *Fault) bool { return !fault.until.IsZero() && !now.Before(fault.until) })
 	for i, fault := range f.script {
+		if fault.Kind.ofEvents() && op != OpEvent {
+			continue
+		}
 		if len(fault.Ops) > 0 && !slices.Contains(fault.Ops, op) || !strings.Contains(text, fault.Contains) {
 			continue
 		}

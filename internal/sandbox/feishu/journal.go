@@ -29,6 +29,7 @@ type Counts struct {
 	Patches    int `json:"patches"`    // updates that took effect
 	Urgents    int `json:"urgents"`    // urgent calls that took effect
 	Bots       int `json:"bots"`       // custom bot messages that came to be
+	Events     int `json:"events"`     // presses of buttons that were answered
 	Duplicates int `json:"duplicates"` // creates and replies answered from the uuid memory
 	Refused    int `json:"refused"`    // answered with a code other than 0
 	Faulted    int `json:"faulted"`    // requests that met a fault
@@ -80,7 +81,9 @@ func (j *journal) done(op Op) {
 		j.counts.Urgents++
 	case OpBot:
 		j.counts.Bots++
-	case OpRecall, OpList, OpOther: // counted among the requests only
+	case OpEvent:
+		j.counts.Events++
+	case OpRecall, OpList, OpConnect, OpOther: // counted among the requests only
 	}
 }
 

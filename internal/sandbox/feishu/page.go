@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -33,6 +34,9 @@ type chatsView struct {
 	Colours  []colourCount
 	Counts   Counts
 	Faults   []Fault
+	Linked   int      // long connections
+	People   []Person // who may press
+	As       string   // who presses; "" = whose chat it is
 }
 
 type chatView struct {
@@ -49,6 +53,9 @@ type messageView struct {
 	Older  []Revision // earlier states, newest first
 	Thread []messageView
 	Rev    string // changes with everything that is shown
+	Back   string // query of the page, for the way back after a press
+	As     string // who presses
+	Press  *Press // the last press
 }
 
 type colourCount struct {
@@ -97,10 +104,10 @@ func urgency(template string) int {
 
 func (s *Server) pageRoutes() {
 	s.router.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.showError(w, s.ui.Render(w, r, "chats.html", s.chats(r.URL.Query().Get("chat"))))
+		s.showError(w, s.ui.Render(w, r, "chats.html", s.chats(r.URL.Query())))
 	}).Methods(http.MethodGet)
 	s.router.HandleFunc("/fragment", func(w http.ResponseWriter, r *http.Request) {
-		s.showError(w, s.ui.Fragment(w, r, "chats.html", "chats", s.chats(r.URL.Query().Get("chat"))))
+		s.showError(w, s.ui.Fragment(w, r, "chats.html", "chats", s.chats(r.URL.Query())))
 	}).Methods(http.MethodGet)
 	s.router.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
 		webui.Live(w, r, s.closing, pageGap, func() <-chan struct{} {
@@ -108,6 +115,7 @@ func (s *Server) pageRoutes() {
 			return changed
 		})
 	}).Methods(http.MethodGet)
+	s.router.HandleFunc("/press", s.pressed).Methods(http.MethodPost)
 	s.router.PathPrefix("/assets/").Handler(s.ui).Methods(http.MethodGet)
 }
 
@@ -119,9 +127,11 @@ func (s *Server) showError(w http.ResponseWriter, err error) {
 	w.WriteHeader(http.StatusInternalServerError)
 }
 
-func (s *Server) chats(selected string) chatsView {
-	snapshot := s.Snapshot()
-	v := chatsView{Counts: s.Counts(), Faults: s.Faults(), Selected: selected}
+func (s *Server) chats(query url.Values) chatsView {
+	snapshot, selected := s.Snapshot(), query.Get("chat")
+	v := chatsView{Counts: s.Counts(), Faults: s.Faults(), Selected: selected, Linked: s.Connections(), As: query.Get("as")}
+	v.People = s.people(snapshot)
+	pressed := s.lastPresses()
 	byID, colours := map[string]int{}, map[string]int{}
 	for i, c := range snapshot.Chats {
 		byID[c.ID] = i
@@ -148,6 +158,7 @@ func (s *Server) chats(selected string) chatsView {
 	v.Hidden = max(0, len(roots)-shownMessages)
 	for _, m := range slices.Backward(roots[v.Hidden:]) { // newest on top
 		shown := s.view(m, v.Chats[byID[m.Chat]].Chat)
+		shown.Back, shown.As, shown.Press = query.Encode(), s.presser(v, shown.In), pressed[m.ID]
 		for _, reply := range threads[m.ID] {
 			shown.Thread = append(shown.Thread, s.view(reply, shown.In))
 		}

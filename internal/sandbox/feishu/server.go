@@ -1,6 +1,7 @@
 // Package feishu is a stand-in for the Feishu open platform: tenant tokens, app
-// messages, custom bots, their limits and their error codes, as a plain HTTP
-// handler that the official SDK talks to by base URL alone. It keeps the chats
+// messages, custom bots, their limits and their error codes, and the long
+// connection that carries presses of buttons, as a plain HTTP handler that the
+// official SDK talks to by base URL alone. It keeps the chats
 // in memory (optionally in a snapshot file), shows them on a page, and plays
 // scripted faults.
 //
@@ -14,6 +15,7 @@ package feishu
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -73,6 +75,8 @@ type Server struct {
 	faults  *faults
 	journal *journal
 	saver   *saver
+	links   *links
+	presses *presses
 
 	closing   chan struct{}
 	closeOnce sync.Once
@@ -81,6 +85,13 @@ type Server struct {
 // New returns a server with what its snapshot holds. It fails when the snapshot
 // file cannot be read.
 func New(opts Options) (*Server, error) {
+	opts.Names = maps.Clone(opts.Names)
+	if opts.Names == nil {
+		opts.Names = map[string]string{}
+	}
+	if opts.Names[stranger] == "" {
+		opts.Names[stranger] = "路人 (stranger)"
+	}
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
@@ -98,6 +109,8 @@ func New(opts Options) (*Server, error) {
 		limiter: newLimiter(),
 		faults:  &faults{},
 		journal: &journal{},
+		links:   newLinks(),
+		presses: &presses{},
 		closing: make(chan struct{}),
 	}
 	ui, err := newUI(s.name)
@@ -118,16 +131,19 @@ func New(opts Options) (*Server, error) {
 
 // ServeHTTP answers the open platform's API, the control API and the page.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if strings.HasPrefix(r.URL.Path, "/open-apis/") {
+	if strings.HasPrefix(r.URL.Path, "/open-apis/") || strings.HasPrefix(r.URL.Path, "/callback/") {
 		s.router.ServeHTTP(w, r)
 		return
 	}
 	s.root.ServeHTTP(w, r)
 }
 
-// Close ends hanging requests and streams and writes the last snapshot.
+// Close ends hanging requests, streams and long connections and writes the last
+// snapshot.
 func (s *Server) Close() error {
 	s.closeOnce.Do(func() { close(s.closing) })
+	s.links.close()
+	s.presses.running.Wait()
 	if s.saver == nil {
 		return nil
 	}
@@ -148,6 +164,8 @@ func (s *Server) routes() {
 	api.NotFoundHandler = s.endpoint(OpOther, func(*call) answer {
 		return answer{status: http.StatusNotFound, code: 99991000, msg: "this stand-in does not know the endpoint"}
 	})
+	s.router.Handle("/callback/ws/endpoint", s.endpoint(OpConnect, s.connectEndpoint)).Methods(http.MethodPost)
+	s.router.HandleFunc("/callback/ws", s.connect).Methods(http.MethodGet)
 	s.controlRoutes()
 	s.pageRoutes()
 	s.root = webui.Guard(s.router)

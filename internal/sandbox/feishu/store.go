@@ -120,6 +120,13 @@ func (s *store) touch() {
 	s.changed = make(chan struct{})
 }
 
+// announce tells open pages of a change outside the state.
+func (s *store) announce() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.touch()
+}
+
 // watch returns the version and a channel that closes at the next change.
 func (s *store) watch() (uint64, <-chan struct{}) {
 	s.mu.Lock()

@@ -31,10 +31,11 @@ type Element struct {
 	Weight     int // column: share of the width, 0 when it is as wide as its content
 	Columns    []Element
 	Children   []Element
-	Title      string // button, collapsible_panel, img, person
-	Style      string // button type
-	URL        string // where a button leads; empty unless http or https
-	Callback   bool   // a button that calls the app back
+	Title      string         // button, collapsible_panel, img, person
+	Style      string         // button type
+	URL        string         // where a button leads; empty unless http or https
+	Callback   bool           // a button that calls the app back
+	Value      map[string]any // what such a button sends
 	Disabled   bool
 	Expanded   bool
 	Heads      []string
@@ -132,7 +133,7 @@ func parseButton(e *Element, item map[string]any) {
 				e.URL = webURL(str(behavior, "pc_url"))
 			}
 		case "callback":
-			e.Callback = true
+			e.Callback, e.Value = true, child(behavior, "value")
 		}
 	}
 }
@@ -161,6 +162,24 @@ func (c Card) Text() string {
 	var b strings.Builder
 	writeText(&b, c.Elements)
 	return strings.TrimSpace(b.String())
+}
+
+// Button returns the button of that label that calls the app back and is not
+// disabled.
+func (c Card) Button(label string) (Element, bool) { return findButton(c.Elements, label) }
+
+func findButton(elements []Element, label string) (Element, bool) {
+	for _, e := range elements {
+		if e.Tag == "button" && e.Callback && !e.Disabled && e.Title == label {
+			return e, true
+		}
+		for _, inner := range [][]Element{e.Columns, e.Children} {
+			if found, ok := findButton(inner, label); ok {
+				return found, true
+			}
+		}
+	}
+	return Element{}, false
 }
 
 func writeText(b *strings.Builder, elements []Element) {
