@@ -115,7 +115,7 @@ min_interval: 50ms
 server: {listen: "127.0.0.1:0"}
 admin: {listen: "127.0.0.1:0", token: %[1]s}
 store: {url: "sqlite:gateway.db", encryption_keys: [%[2]s]}
-clients: {declared: [{name: secretary, key: %[1]s}]}
+clients: {declared: [{name: secretary, key: %[1]s, daily_budget: 1}]}
 backends: [{name: b, pool: primary, base_url: "%[3]s/b/v1", api_key: key-of-the-tests, rpm_limit: 40, models: {m: {native_id: n}}}]
 `, token, strings.Repeat("0a", 32), startProvider(t))}))
 	call(t, http.MethodPost, traffic, "/v1/chat/completions", `{"model":"m","messages":[{"role":"user","content":"hello"}]}`)
