@@ -3,6 +3,7 @@
 package dashboards
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,7 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fleetwatch/fleetwatch/internal/sandbox/provider"
 	"github.com/fleetwatch/fleetwatch/internal/stack"
+	"github.com/fleetwatch/fleetwatch/internal/testtool"
 )
 
 // offset keeps the test away from the ports of a suite, a demo and the chain's test.
@@ -27,6 +30,9 @@ func TestPanelsShowData(t *testing.T) {
 	if err := s.BackendFault(t.Context(), "primary-1", "rate_limit"); err != nil {
 		t.Fatal(err)
 	}
+	// One client's requests cool the last backend down for a moment, again and again:
+	// the others have to wait for it.
+	s.fault(t, provider.Fault{Backend: "fallback-1", Kind: provider.RateLimit, Contains: "I am lawyer"})
 	if err := s.Agent(t.Context(), "opengineer", "kill"); err != nil {
 		t.Fatal(err)
 	}
@@ -83,6 +89,22 @@ func start(t *testing.T) suite {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// fault adds a line to the script of the simulated providers.
+func (s suite) fault(t *testing.T, f provider.Fault) {
+	t.Helper()
+	body, err := json.Marshal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.Layout.URL(stack.SandboxProvider)+"/sandbox/faults", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, answer := testtool.Do(t, request); code != http.StatusCreated {
+		t.Fatalf("adding a fault: %d %s", code, answer)
+	}
 }
 
 // plain replaces Grafana's variables, all values chosen.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -104,7 +105,10 @@ func setTargets(of document, target string) error {
 	return nil
 }
 
-// writeRules copies the rules, their waits divided by the pace's factor.
+// window is a time range in a rule's expression, such as [5m].
+var window = regexp.MustCompile(`\[([0-9]+[smhd])\]`)
+
+// writeRules copies the rules, their waits and windows divided by the pace's factor.
 func (l Layout) writeRules(p Pace) error {
 	files, err := filepath.Glob(filepath.Join(l.Root, "alerting", "rules", "*.rules.yml"))
 	if err != nil || len(files) == 0 {
@@ -118,11 +122,30 @@ func (l Layout) writeRules(p Pace) error {
 		if err := scaleKeys(d, p, "for", "keep_firing_for"); err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
+		if err := scaleWindows(d, p); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
 		if err := d.write(filepath.Join(l.config("rules"), filepath.Base(file))); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// scaleWindows divides the time ranges of expressions.
+func scaleWindows(d document, p Pace) error {
+	var wrong error
+	replaceStrings(d, func(s string) string {
+		return window.ReplaceAllStringFunc(s, func(found string) string {
+			over, err := confload.ParseDuration(strings.Trim(found, "[]"))
+			if err != nil {
+				wrong = err
+				return found
+			}
+			return "[" + promDuration(p.scale(over)) + "]"
+		})
+	})
+	return wrong
 }
 
 func (l Layout) writeAlertmanager(p Pace) error {

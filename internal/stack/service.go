@@ -137,7 +137,7 @@ func (b builder) gateway() Service {
 	if file == "" {
 		file = l.shipped(filepath.Join("sandbox", "gateway.yaml"))
 		env = append(env, "SANDBOX_PROVIDER_URL="+l.URL(SandboxProvider), "GATEWAY_COOLDOWN_BASE="+b.pace.scaled(30*time.Second), "GATEWAY_COOLDOWN_MAX="+b.pace.scaled(10*time.Minute),
-			"GATEWAY_QUEUE_TIMEOUT="+b.pace.scaled(30*time.Second))
+			"GATEWAY_QUEUE_TIMEOUT="+b.pace.scaled(30*time.Second), "GATEWAY_HEALTH_INTERVAL="+b.pace.scaled(time.Minute))
 	}
 	return Service{
 		Name: Gateway, Argv: []string{l.tool("gateway"), "-config", file}, Env: env, Also: []string{gatewayData},

@@ -58,9 +58,9 @@ func TestConfigsAreGoodAndFollowThePace(t *testing.T) {
 		pace Pace
 		says map[string][]string
 	}{
-		"normal":  {NormalPace(), map[string][]string{"prometheus.yml": {"scrape_interval: 30s", "evaluation_interval: 15s"}, "alertmanager.yml": {"repeat_interval: 14400000ms", "group_wait: 10000ms"}, "rules/agents.rules.yml": {"for: 30000ms"}}},
+		"normal":  {NormalPace(), map[string][]string{"prometheus.yml": {"scrape_interval: 30s", "evaluation_interval: 15s"}, "alertmanager.yml": {"repeat_interval: 14400000ms", "group_wait: 10000ms"}, "rules/agents.rules.yml": {"for: 30000ms"}, "rules/gateway.rules.yml": {"[300000ms]", "[3600000ms]"}}},
 		"sandbox": {SandboxPace(), map[string][]string{"prometheus.yml": {"scrape_interval: 5s", "scrape_interval: 15s", "evaluation_interval: 5s"}, "rules/agents.rules.yml": {"for: 30000ms"}}},
-		"fast":    {FastPace(), map[string][]string{"prometheus.yml": {"scrape_interval: 1s"}, "alertmanager.yml": {"group_interval: 2000ms", "repeat_interval: 1666ms"}, "rules/agents.rules.yml": {"for: 1000ms", "keep_firing_for: 2000ms"}}},
+		"fast":    {FastPace(), map[string][]string{"prometheus.yml": {"scrape_interval: 1s"}, "alertmanager.yml": {"group_interval: 2000ms", "repeat_interval: 1666ms"}, "rules/agents.rules.yml": {"for: 1000ms", "keep_firing_for: 2000ms"}, "rules/gateway.rules.yml": {"[10000ms]", "[120000ms]"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := testLayout(t)

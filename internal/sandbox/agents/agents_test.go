@@ -369,23 +369,25 @@ func TestPageInChromium(t *testing.T) {
 }
 
 func TestAgentsAskTheGateway(t *testing.T) {
-	var streamed, plain, refused atomic.Int64
+	var refused atomic.Int64
+	var asked sync.Map // what was asked in which way
+	ends := map[string]string{"/v1/chat/completions": "data: {}\n\ndata: [DONE]\n\n", "/v1/messages": "event: message_stop\ndata: {}\n\n"}
 	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
 			Model  string `json:"model"`
 			Stream bool   `json:"stream"`
 		}
-		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body.Model != "m" || r.Header.Get("Authorization") != "Bearer client-key" || r.URL.Path != "/v1/chat/completions" {
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body.Model != "m" || r.Header.Get("Authorization") != "Bearer client-key" || ends[r.URL.Path] == "" || (r.Header.Get("Anthropic-Version") != "") != (r.URL.Path == "/v1/messages") {
 			t.Errorf("an odd request: %s, %+v, %v", r.URL.Path, body, err)
 		}
 		switch {
 		case refused.Load() == 1:
 			w.WriteHeader(http.StatusServiceUnavailable)
 		case body.Stream:
-			streamed.Add(1)
-			_, _ = io.WriteString(w, "data: {}\n\ndata: [DONE]\n\n")
+			asked.Store(r.URL.Path+" streamed", true)
+			_, _ = io.WriteString(w, ends[r.URL.Path])
 		default:
-			plain.Add(1)
+			asked.Store(r.URL.Path, true)
 			_, _ = io.WriteString(w, "{}")
 		}
 	}))
@@ -401,8 +403,13 @@ func TestAgentsAskTheGateway(t *testing.T) {
 	go func() { done <- p.Run(ctx); _ = out.Close() }()
 	lines := bufio.NewScanner(reports)
 	for lines.Scan() {
-		if streamed.Load() > 1 && plain.Load() > 1 {
+		ways := 0
+		asked.Range(func(any, any) bool { ways++; return true })
+		if ways == 2*len(ends) {
 			refused.Store(1)
+		}
+		if strings.Contains(lines.Text(), "end marker") {
+			t.Error(lines.Text())
 		}
 		if strings.Contains(lines.Text(), `"asked":true`) && strings.Contains(lines.Text(), "HTTP 503") {
 			cancel()

@@ -25,16 +25,16 @@ type Asking struct {
 	Every   time.Duration
 }
 
-// ask asks the gateway again and again, streaming every other time, until ctx
-// ends. A stalled agent asks nothing.
+// ask asks the gateway again and again, streaming every other time, two times in each
+// dialect in turn, until ctx ends. A stalled agent asks nothing.
 func (p *Process) ask(ctx context.Context) {
 	ticker := time.NewTicker(p.Asking.Every)
 	defer ticker.Stop()
-	for stream := false; ; stream = !stream {
+	for n := 0; ; n++ {
 		if p.gate.wait(ctx) != nil {
 			return
 		}
-		if err := p.askOnce(ctx, stream); err != nil && ctx.Err() == nil {
+		if err := p.askOnce(ctx, endpoints()[n/2%2], n%2 == 1); err != nil && ctx.Err() == nil {
 			p.tell(report{Asked: true, Problem: redact.Error(err, p.Asking.Key).Error()})
 		} else {
 			p.tell(report{Asked: true})
@@ -47,7 +47,18 @@ func (p *Process) ask(ctx context.Context) {
 	}
 }
 
-func (p *Process) askOnce(ctx context.Context, stream bool) error {
+// endpoint is where an agent asks.
+type endpoint struct {
+	path    string
+	version string // of the Anthropic dialect; empty in the other one
+	end     string // what the last frame of a stream begins with
+}
+
+func endpoints() [2]endpoint {
+	return [2]endpoint{{"/v1/chat/completions", "", "data: [DONE]"}, {"/v1/messages", "2023-06-01", "event: message_stop"}}
+}
+
+func (p *Process) askOnce(ctx context.Context, at endpoint, stream bool) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	body, err := json.Marshal(map[string]any{
@@ -57,12 +68,15 @@ func (p *Process) askOnce(ctx context.Context, stream bool) error {
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(p.Asking.Gateway, "/")+"/v1/chat/completions", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(p.Asking.Gateway, "/")+at.path, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("making a request: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer "+p.Asking.Key.Reveal())
+	if at.version != "" {
+		req.Header.Set("Anthropic-Version", at.version)
+	}
 	req.Header.Set("User-Agent", "fleetwatch-sandbox-agent")
 	resp, err := p.client.Do(req)
 	if err != nil {
@@ -78,14 +92,14 @@ func (p *Process) askOnce(ctx context.Context, stream bool) error {
 		}
 		return nil
 	}
-	return readStream(resp.Body)
+	return readStream(resp.Body, at.end)
 }
 
 // readStream reads an answer in events. One without its end marker is a failure.
-func readStream(body io.Reader) error {
+func readStream(body io.Reader, end string) error {
 	lines := bufio.NewScanner(body)
 	for lines.Scan() {
-		if strings.HasPrefix(lines.Text(), "data: [DONE]") {
+		if strings.HasPrefix(lines.Text(), end) {
 			return nil
 		}
 	}
