@@ -46,6 +46,7 @@ type App struct {
 	dispatcher *deliver.Dispatcher
 	reconciler *reconcile.Reconciler
 	webhooks   *webhook.Metrics
+	buttons    *buttons
 	registry   *prometheus.Registry
 	stack      lifecycle.Stack
 }
@@ -84,14 +85,14 @@ func New(ctx context.Context, o Options) (*App, error) {
 		return nil, err
 	}
 	a.stack.Push("store", func(context.Context) error { return a.store.Close() })
-	if err := a.wire(built); err != nil {
+	if err := a.wire(ctx, built); err != nil {
 		return nil, fmt.Errorf("%w (stopped: %w)", err, a.stack.Unwind(ctx))
 	}
 	return a, nil
 }
 
 // wire makes the parts and connects them. Nothing runs yet.
-func (a *App) wire(built *assembly) error {
+func (a *App) wire(ctx context.Context, built *assembly) error {
 	registry := metrics.NewRegistry("alertbridge")
 	a.registry = registry
 	a.reload = metrics.NewReload(registry, "alertbridge")
@@ -100,6 +101,9 @@ func (a *App) wire(built *assembly) error {
 	var err error
 	a.reconciler, err = reconcile.New(a.store, a.log, registry, a.dispatcher.Wake, built.config.reconcile())
 	if err != nil {
+		return err
+	}
+	if a.buttons, err = a.newButtons(ctx, registry, built); err != nil {
 		return err
 	}
 	a.webhooks = webhook.NewMetrics(registry)
@@ -117,6 +121,7 @@ func (a *App) listen(c *Config, registry *prometheus.Registry) error {
 	a.server.Ready("receivers", a.receiversReady)
 	a.server.Ready("feishu", a.dispatcher.Ready)
 	a.server.Ready("alertmanager", a.reconciler.Ready)
+	a.server.Ready("callbacks", a.buttons.ready)
 	hook := &webhook.Handler{Store: a.store, Config: a.routing, Metrics: a.webhooks, Log: a.log, Accepted: a.accepted}
 	guarded := hook.Guard(func(r *http.Request) bool { return httpserve.Authorized(r, a.current.Load().config.Server.Token) })
 	a.server.Router().Handle("/webhook", guarded).Methods(http.MethodPost)
@@ -181,8 +186,12 @@ func (a *App) Start(ctx context.Context) error {
 	if connected > 0 {
 		a.log.InfoContext(ctx, "open cards got a way to their receiver", "cards", connected)
 	}
+	if err := a.buttons.redraw(ctx, a.current.Load().config.policy()); err != nil {
+		return err
+	}
 	a.stack.Go("dispatcher", func(ctx context.Context) error { a.dispatcher.Run(ctx); return nil })
 	a.stack.Go("reconciler", func(ctx context.Context) error { a.reconciler.Run(ctx); return nil })
+	a.buttons.start(&a.stack)
 	a.stack.Go("sweeper", a.sweep)
 	if err := a.server.Start(); err != nil {
 		return err
@@ -219,9 +228,15 @@ func (a *App) Reload(ctx context.Context) (err error) {
 	if err := a.reconciler.Configure(config.reconcile()); err != nil {
 		return err
 	}
+	if err := a.buttons.configure(built); err != nil {
+		return err
+	}
 	a.current.Store(built)
 	a.announce(built)
 	a.dispatcher.Configure(built.deliver)
+	if err := a.buttons.redraw(ctx, config.policy()); err != nil {
+		return err
+	}
 	if _, err := a.store.Connect(ctx, built.deliver.Channels, time.Now()); err != nil {
 		return err
 	}

@@ -5,12 +5,17 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"strings"
 
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/action"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/deliver"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/feishu"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/reconcile"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/render"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/route"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/silence"
 )
 
 // assembly is a configuration made ready for use. A reload makes a whole new
@@ -35,7 +40,7 @@ func assemble(c *Config, log *slog.Logger) (*assembly, error) {
 		Receivers: map[string]deliver.Receiver{}, Renderer: renderer, Timeout: c.Feishu.Timeout, MaxAge: c.Limits.MaxAge,
 	}
 	if c.hasApp() {
-		d.Client = feishu.NewClient(feishu.AppOptions{ID: c.Feishu.AppID, Secret: c.Feishu.AppSecret, BaseURL: c.baseURL(), Timeout: c.Feishu.Timeout, Log: log})
+		d.Client = feishu.NewClient(c.app(log))
 	}
 	for _, r := range c.Receivers {
 		d.Receivers[r.Name] = c.receiver(r)
@@ -62,6 +67,45 @@ func (c *Config) receiver(r ReceiverConfig) deliver.Receiver {
 		out.BotKey = hex.EncodeToString(sum[:8])
 	}
 	return out
+}
+
+func (c *Config) app(log *slog.Logger) feishu.AppOptions {
+	return feishu.AppOptions{ID: c.Feishu.AppID, Secret: c.Feishu.AppSecret, BaseURL: c.baseURL(), Timeout: c.Feishu.Timeout, Log: log}
+}
+
+func (c *Config) policy() action.Policy {
+	return action.Policy{
+		Buttons: c.buttons(), Silencing: c.Alertmanager.URL != "", Operators: c.operators(), Silences: c.Alertmanager.SilenceChoices, Language: c.Display.Language,
+	}
+}
+
+// silencing says where silences are made. Their comments lead to the chat, where
+// it is known, and to the dashboard.
+func (built *assembly) silencing() silence.Options {
+	c, renderer := built.config, built.deliver.Renderer
+	return silence.Options{URL: c.Alertmanager.URL, Timeout: c.Feishu.Timeout, Comment: func(x *card.Card) string {
+		parts := []string{renderer.Title(x)}
+		if link := c.chatLink(x.Hold.Chat); link != "" {
+			parts = append(parts, link)
+		}
+		if link := renderer.Dashboard(x); link != "" {
+			parts = append(parts, link)
+		}
+		return strings.Join(parts, " ")
+	}}
+}
+
+// chatLink opens a chat in the client.
+// https://open.feishu.cn/document/common-capabilities/applink-protocol/supported-protocol/open-a-chat-page
+func (c *Config) chatLink(chat string) string {
+	if chat == "" {
+		return ""
+	}
+	host := "applink.feishu.cn"
+	if c.Feishu.Domain == "lark" {
+		host = "applink.larksuite.com"
+	}
+	return "https://" + host + "/client/chat/open?openChatId=" + url.QueryEscape(chat)
 }
 
 func (c *Config) reconcile() reconcile.Options {

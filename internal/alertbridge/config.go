@@ -1,7 +1,9 @@
 package alertbridge
 
 import (
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/fleetwatch/fleetwatch/internal/confload"
 	"github.com/fleetwatch/fleetwatch/internal/redact"
@@ -14,7 +16,7 @@ type Config struct {
 	Store          StoreConfig         `yaml:"store"`
 	Feishu         FeishuConfig        `yaml:"feishu"`
 	Alertmanager   AlertmanagerConfig  `yaml:"alertmanager"`
-	Operators      []string            `yaml:"operators"` // open ids who may press buttons; empty = nobody
+	Operators      []string            `yaml:"operators"` // open ids who may press buttons, also several in one entry; empty = nobody
 	Links          LinksConfig         `yaml:"links"`
 	Display        DisplayConfig       `yaml:"display"`
 	Templates      []confload.Path     `yaml:"templates"`
@@ -184,6 +186,18 @@ func (c *Config) baseURL() string {
 	default:
 		return "https://open.feishu.cn"
 	}
+}
+
+// operators are the open ids of those who may press buttons. An entry may hold
+// several, since a variable holds one text only, or none.
+func (c *Config) operators() []string {
+	return strings.FieldsFunc(strings.Join(c.Operators, ","), func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+}
+
+// buttons reports whether cards have buttons: somebody may press them, and the
+// bridge hears of it.
+func (c *Config) buttons() bool {
+	return c.Feishu.Callbacks == callbacksLong && len(c.operators()) > 0 && c.hasApp()
 }
 
 // hasApp reports whether messages can be sent as an app at all.

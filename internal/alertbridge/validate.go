@@ -27,6 +27,11 @@ func (c *Config) Validate(r *confload.Report) {
 	c.validateServer(r)
 	c.validateFeishu(r)
 	c.validateAlertmanager(r)
+	for i, id := range c.operators() {
+		if !openID.MatchString(id) || id == "all" {
+			r.Errorf(fmt.Sprintf("operators[%d]", i), "expected an open id (ou_...), got %q", id)
+		}
+	}
 	oneOf(r, "display.language", c.Display.Language, render.Languages()...)
 	if _, err := time.LoadLocation(c.Display.Timezone); err != nil || c.Display.Timezone == "" {
 		r.Errorf("display.timezone", "expected a zone such as Asia/Shanghai, got %q", c.Display.Timezone)
@@ -216,9 +221,6 @@ func (c *Config) unavailable() []Unavailable {
 			out = append(out, Unavailable{key, feature})
 		}
 	}
-	add(c.Feishu.Callbacks == callbacksLong, "feishu.callbacks", "buttons on cards (acknowledge, silence)")
-	add(len(c.Operators) > 0, "operators", "buttons on cards")
-	add(!slices.Equal(c.Alertmanager.SilenceChoices, defaultSilences()), "alertmanager.silence_choices", "buttons on cards")
 	add(len(c.Templates) > 0, "templates", "templates of one's own for title and body")
 	add(c.Storm != defaultStorm(), "storm", "digest cards in a storm of alerts")
 	standard := DefaultConfig().Limits

@@ -102,6 +102,9 @@ type Card struct {
 	ExternalURL string            `json:"external_url,omitempty"`
 	Reminders   int               `json:"reminders,omitempty"` // repeated notifications without news
 	Refires     int               `json:"refires,omitempty"`   // alerts that fired again within the generation
+	Ack         *Mark             `json:"ack,omitempty"`       // who has taken it on
+	Hold        *Hold             `json:"hold,omitempty"`      // the last silence that was asked for on it
+	Holds       int               `json:"holds,omitempty"`     // how many were asked for
 	OpenedAt    time.Time         `json:"opened_at"`
 	ChangedAt   time.Time         `json:"changed_at"`
 	NotifiedAt  time.Time         `json:"notified_at"`

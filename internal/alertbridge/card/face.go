@@ -14,6 +14,9 @@ type face struct {
 	state     State
 	truncated int
 	reminders int
+	acked     bool
+	hold      string
+	phase     Phase
 	alerts    []alertFace
 }
 
@@ -29,7 +32,10 @@ type alertFace struct {
 // face treats Ended as firing and a contested resolve as resolved: neither has
 // been judged, so neither is shown.
 func (c *Card) face() face {
-	f := face{state: c.Shown, truncated: c.Truncated, reminders: c.Reminders, alerts: make([]alertFace, len(c.Alerts))}
+	f := face{state: c.Shown, truncated: c.Truncated, reminders: c.Reminders, acked: c.Ack != nil, phase: c.Hold.Phase(), alerts: make([]alertFace, len(c.Alerts))}
+	if c.Hold != nil {
+		f.hold = c.Hold.ID
+	}
 	for i := range c.Alerts {
 		a := &c.Alerts[i]
 		v := alertFace{fingerprint: a.Fingerprint, shown: a.Status, starts: a.StartsAt, annotations: a.Annotations}
@@ -52,6 +58,7 @@ func (c *Card) face() face {
 
 func (f face) equal(g face) bool {
 	return f.state == g.state && f.truncated == g.truncated && f.reminders == g.reminders &&
+		f.acked == g.acked && f.hold == g.hold && f.phase == g.phase &&
 		slices.EqualFunc(f.alerts, g.alerts, func(a, b alertFace) bool {
 			return a.fingerprint == b.fingerprint && a.shown == b.shown && a.starts.Equal(b.starts) &&
 				a.ends.Equal(b.ends) && a.muted == b.muted && a.inhibs == b.inhibs &&

@@ -58,6 +58,7 @@ func (c *Card) Judge(s Snapshot) bool {
 			c.judgeAbsent(a, s)
 		}
 	}
+	c.overlooked(s)
 	return c.settle(before, s.Began)
 }
 

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/feishu"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/render"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/store"
@@ -49,6 +50,8 @@ type Config struct {
 	Renderer  *render.Renderer
 	Timeout   time.Duration // of one call
 	MaxAge    time.Duration // closed cards are given up after; 0 = never
+	// Actions are the buttons of a card in the app's messages; nil: none.
+	Actions func(*card.Card, time.Time) []render.Action
 }
 
 // Channels are the ways of the receiver of that name; none if there is none.

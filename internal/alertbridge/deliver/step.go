@@ -109,10 +109,14 @@ func (x *delivery) abandon() {
 }
 
 func (x *delivery) request() render.Request {
-	return render.Request{
+	q := render.Request{
 		Card: x.card, Now: x.now, Plain: x.leg.Plain, Budget: render.AppBudget, Mention: x.receiver.Mention,
 		Former: x.leg.Former, Repeated: x.leg.Repeated, First: x.leg.Sent == 0 && x.leg.Former.IsZero() && x.leg.SentState == "",
 	}
+	if x.leg.Channel == store.App && x.config.Actions != nil {
+		q.Actions = x.config.Actions(x.card, x.now)
+	}
+	return q
 }
 
 // message renders the card's present state, in text where it cannot be a card.

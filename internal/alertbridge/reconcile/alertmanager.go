@@ -8,19 +8,15 @@ package reconcile
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/url"
-	"path"
 	"time"
 
-	httptransport "github.com/go-openapi/runtime/client"
-	"github.com/go-openapi/strfmt"
 	"github.com/prometheus/alertmanager/api/v2/client"
 	"github.com/prometheus/alertmanager/api/v2/client/alert"
 	"github.com/prometheus/alertmanager/api/v2/client/general"
 	"github.com/prometheus/alertmanager/api/v2/client/silence"
 	"github.com/prometheus/alertmanager/api/v2/models"
 
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/amapi"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
 	"github.com/fleetwatch/fleetwatch/internal/redact"
 )
@@ -34,15 +30,11 @@ type alertmanager struct {
 // newAlertmanager makes a client of the Alertmanager at address, which may have
 // a path prefix.
 func newAlertmanager(address string, timeout time.Duration) (*alertmanager, error) {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("expected an address such as http://127.0.0.1:9093, got %q", redact.Host(address))
+	api, err := amapi.New(address, timeout)
+	if err != nil {
+		return nil, err
 	}
-	transport := httptransport.NewWithClient(u.Host, path.Join("/", u.Path, "api/v2"), []string{u.Scheme}, &http.Client{Timeout: timeout})
-	if password, ok := u.User.Password(); ok {
-		transport.DefaultAuthentication = httptransport.BasicAuth(u.User.Username(), password)
-	}
-	return &alertmanager{api: client.New(transport, strfmt.Default), timeout: timeout}, nil
+	return &alertmanager{api: api, timeout: timeout}, nil
 }
 
 // heard is what Alertmanager says of all alerts and of itself.

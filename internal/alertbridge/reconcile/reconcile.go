@@ -31,6 +31,7 @@ type Reconciler struct {
 	changed func() // told when cards show something else
 	success prometheus.Gauge
 	poke    chan struct{}
+	look    atomic.Bool // all open cards are to be judged, not only those that wait
 	config  atomic.Pointer[configured]
 	trouble atomic.Pointer[error] // why Alertmanager does not answer; nil while it does
 
@@ -80,6 +81,13 @@ func (x *Reconciler) Poke() {
 	}
 }
 
+// Look has all open cards judged soon: something was changed in Alertmanager. It
+// never blocks.
+func (x *Reconciler) Look() {
+	x.look.Store(true)
+	x.Poke()
+}
+
 // pokeGap is the least time between two rounds, so that many notifications
 // share a round.
 const pokeGap = 100 * time.Millisecond
@@ -102,6 +110,7 @@ func (x *Reconciler) Run(ctx context.Context) {
 			select {
 			case <-ctx.Done():
 			case <-x.poke:
+				all = x.look.Load()
 			case <-due.C:
 				all = true
 			}
@@ -111,6 +120,7 @@ func (x *Reconciler) Run(ctx context.Context) {
 			return
 		}
 		if all {
+			x.look.Store(false)
 			lastAll = time.Now()
 		}
 		if err := x.round(ctx, all); err != nil && ctx.Err() == nil {

@@ -73,8 +73,9 @@ type button struct {
 }
 
 type behavior struct {
-	Type string `json:"type"`
-	URL  string `json:"default_url"`
+	Type  string            `json:"type"`
+	URL   string            `json:"default_url,omitempty"`
+	Value map[string]string `json:"value,omitempty"`
 }
 
 // plain is the only way label text gets into a card: plain_text knows no markup.
@@ -88,17 +89,22 @@ func note(content string) div {
 	return div{Tag: "div", Text: t}
 }
 
-// row is a name and its value side by side.
-func row(name, value string) columnSet {
-	label := plain(name)
+// row is a name and its value side by side; with who, a person stands before the
+// value, which then is text of our own.
+func row(f fact) columnSet {
+	label := plain(f.name)
 	label.Color = "grey"
+	var value any = line(f.value)
+	if at := mentions(f.who()); at != "" {
+		value = markdown{Tag: "markdown", Content: at + " " + f.value}
+	}
 	return columnSet{Tag: "column_set", FlexMode: "none", Spacing: "8px", Columns: []column{
 		{Tag: "column", Width: "weighted", Weight: 1, Elements: []any{div{Tag: "div", Text: label}}},
-		{Tag: "column", Width: "weighted", Weight: 3, Elements: []any{line(value)}},
+		{Tag: "column", Width: "weighted", Weight: 3, Elements: []any{value}},
 	}}
 }
 
-func links(buttons []button) columnSet {
+func buttonRow(buttons []button) columnSet {
 	set := columnSet{Tag: "column_set", FlexMode: "flow", Spacing: "8px"}
 	for _, b := range buttons {
 		set.Columns = append(set.Columns, column{Tag: "column", Width: "auto", Elements: []any{b}})

@@ -14,7 +14,10 @@ import (
 )
 
 // fact is one line of a card.
-type fact struct{ name, value string }
+type fact struct {
+	name, value string
+	person      string // open id of who did it; then value is text of our own
+}
 
 // subjectLabels name what an alert is about, the first that is set wins.
 func subjectLabels() []string {
@@ -29,7 +32,7 @@ func (r *Renderer) facts(q Request, l limits) []fact {
 	var out []fact
 	add := func(name, value string, chars int) {
 		if value = strings.TrimSpace(value); value != "" {
-			out = append(out, fact{name, clip(value, chars)})
+			out = append(out, fact{name: name, value: clip(value, chars)})
 		}
 	}
 	add(w.subject, r.subject(alerts), min(l.chars, 200))
@@ -39,10 +42,7 @@ func (r *Renderer) facts(q Request, l limits) []fact {
 	add(w.alert, alertName(c), min(l.chars, 200))
 	add(w.state, r.state(q), 200)
 	add(w.severity, c.Severity(), 40)
-	if mute := longestMute(c); mute != nil && !mute.Until.IsZero() {
-		add(w.until, r.clock(mute.Until), 100)
-		add(w.by, oneLine(mute.By), 100)
-	}
+	out = append(out, r.persons(c, q.Now)...)
 	add(w.detail, shared(alerts, "description"), l.chars)
 	add(w.differ, r.differing(c, l), 40*l.chars)
 	if c.Truncated > 0 {
@@ -225,7 +225,7 @@ func differingLabels(alerts []card.Alert) []string {
 // that is not http, make no link.
 func (r *Renderer) links(c *card.Card) []button {
 	var out []button
-	if u := r.dashboard(c); u != "" {
+	if u := r.Dashboard(c); u != "" {
 		out = append(out, link(r.words.dashboard, u, "primary"))
 	}
 	if u := r.runbook(c); u != "" {
@@ -234,9 +234,9 @@ func (r *Renderer) links(c *card.Card) []button {
 	return out
 }
 
-// dashboard is where a person sees what the alerts are about: the panel that their
-// rule names, else the configured dashboard.
-func (r *Renderer) dashboard(c *card.Card) string {
+// Dashboard is where a person sees what the alerts are about: the panel that their
+// rule names, else the configured dashboard; "" where no dashboards are configured.
+func (r *Renderer) Dashboard(c *card.Card) string {
 	base := web(r.options.Grafana)
 	alerts := live(c)
 	if base == "" || len(alerts) == 0 {

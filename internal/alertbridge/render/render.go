@@ -43,6 +43,7 @@ type Request struct {
 	Former   time.Time // when the message was made that this one continues; zero for none
 	Repeated bool      // the message may be a second one
 	First    bool      // nothing of the card was sent before
+	Actions  []Action  // buttons that call the bridge back
 }
 
 // Renderer renders cards. It is immutable.
@@ -149,13 +150,15 @@ func (r *Renderer) document(q Request, l limits) document {
 	facts := r.facts(q, l)
 	for _, f := range facts {
 		if q.Plain {
-			d.Body.Elements = append(d.Body.Elements, line(f.name+r.words.colon+f.value))
+			d.Body.Elements = append(d.Body.Elements, line(f.name+r.words.colon+f.text()))
 			continue
 		}
-		d.Body.Elements = append(d.Body.Elements, row(f.name, f.value))
+		d.Body.Elements = append(d.Body.Elements, row(f))
 	}
-	if buttons := r.links(q.Card); len(buttons) > 0 && !q.Plain {
-		d.Body.Elements = append(d.Body.Elements, links(buttons))
+	for _, buttons := range [][]button{r.actions(q.Actions), r.links(q.Card)} {
+		if len(buttons) > 0 && !q.Plain {
+			d.Body.Elements = append(d.Body.Elements, buttonRow(buttons))
+		}
 	}
 	if at := mentions(q.Mention); at != "" {
 		d.Body.Elements = append(d.Body.Elements, markdown{Tag: "markdown", Content: at})
@@ -175,7 +178,7 @@ func (r *Renderer) document(q Request, l limits) document {
 func (r *Renderer) Text(q Request) string {
 	lines := []string{r.Title(q.Card)}
 	for _, f := range r.facts(q, limits{300, 4}) {
-		lines = append(lines, f.name+r.words.colon+f.value)
+		lines = append(lines, f.name+r.words.colon+f.text())
 	}
 	lines = append(lines, r.footer(q))
 	if q.Keyword != "" {

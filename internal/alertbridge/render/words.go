@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
@@ -14,6 +15,8 @@ type words struct {
 	colon, list, ago, lasted, stillFiring, alsoResolved                            string
 	states                                                                         map[card.State]string
 	inhibited, firedAndResolved, unknownWhy, again                                 string
+	acked, hold, holdAsked, holdEnding, holdEnded, holdGone, holdFailed            string
+	acknowledge, silence, endSilence                                               string
 	duration                                                                       func(time.Duration) string
 }
 
@@ -30,6 +33,9 @@ func languages() map[string]words {
 			states: map[card.State]string{
 				card.StateFiring: "🔥 触发中", card.StateResolved: "✅ 已恢复", card.StateSilenced: "已静默", card.StateUnknown: "未知",
 			},
+			acked: "已确认", hold: "静默", holdAsked: "请求静默至 %s，等待 Alertmanager", holdEnding: "请求结束静默，等待 Alertmanager",
+			holdEnded: "%s 结束静默", holdGone: "已在 Alertmanager 中被结束", holdFailed: "静默失败：%s",
+			acknowledge: "确认", silence: "静默 %s", endSilence: "结束静默",
 			duration: chineseDuration,
 		},
 		"en": {
@@ -42,8 +48,43 @@ func languages() map[string]words {
 			states: map[card.State]string{
 				card.StateFiring: "🔥 Firing", card.StateResolved: "✅ Resolved", card.StateSilenced: "Silenced", card.StateUnknown: "Unknown",
 			},
+			acked: "Acknowledged", hold: "Silence", holdAsked: "asked for until %s, waiting for Alertmanager", holdEnding: "its end is asked for, waiting for Alertmanager",
+			holdEnded: "ended %s", holdGone: "ended in Alertmanager", holdFailed: "failed: %s",
+			acknowledge: "Acknowledge", silence: "Silence %s", endSilence: "End silence",
 			duration: englishDuration,
 		},
+	}
+}
+
+// SpanIn returns how a language writes a whole span of time, such as how long to
+// silence.
+func SpanIn(language string) func(time.Duration) string {
+	units := []struct {
+		span   time.Duration
+		zh, en string
+	}{{24 * time.Hour, " 天", "d"}, {time.Hour, " 小时", "h"}, {time.Minute, " 分钟", "m"}, {time.Second, " 秒", "s"}}
+	return func(d time.Duration) string {
+		out, separator := "", ""
+		if language == "zh-CN" {
+			separator = " "
+		}
+		for i, u := range units {
+			n := d / u.span
+			// A day is 24 hours, as the choices are written.
+			if n == 0 || (i == 0 && d < 2*u.span) {
+				continue
+			}
+			d -= n * u.span
+			unit := u.en
+			if language == "zh-CN" {
+				unit = u.zh
+			}
+			if out != "" {
+				out += separator
+			}
+			out += strconv.FormatInt(int64(n), 10) + unit
+		}
+		return out
 	}
 }
 

@@ -195,8 +195,8 @@ func updateCard(ctx context.Context, tx *sql.Tx, c *card.Card, changed bool) err
 		return fmt.Errorf("encoding a card: %w", err)
 	}
 	rank := card.Rank(c.Severity())
-	_, err = tx.ExecContext(ctx, `UPDATE cards SET state = ?, rank = ?, revision = ?, waiting = ?, changed_at = ?, closed_at = ?, body = ? WHERE id = ?`,
-		c.State, rank, c.Revision, c.Waiting(), millis(c.ChangedAt), nullMillis(c.ClosedAt), string(body), c.ID)
+	_, err = tx.ExecContext(ctx, `UPDATE cards SET state = ?, rank = ?, revision = ?, waiting = ?, acting = ?, changed_at = ?, closed_at = ?, body = ? WHERE id = ?`,
+		c.State, rank, c.Revision, c.Waiting(), c.Acting(), millis(c.ChangedAt), nullMillis(c.ClosedAt), string(body), c.ID)
 	if err != nil || !changed {
 		return err
 	}

@@ -165,11 +165,7 @@ type AuditEntry struct {
 
 // Record adds an entry to the audit trail.
 func (s *Store) Record(ctx context.Context, e AuditEntry) error {
-	err := s.batch(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO audit (id, at, actor, action, target, detail, request_id) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-			ulid.Make().String(), millis(e.At), e.Actor, e.Action, e.Target, e.Detail, e.RequestID)
-		return err
-	})
+	err := s.batch(ctx, func(tx *sql.Tx) error { return insertAudit(ctx, tx, e) })
 	if err != nil {
 		return fmt.Errorf("writing the audit trail: %w", err)
 	}

@@ -182,6 +182,7 @@ func (s *Store) Sweep(ctx context.Context, delivered, dead time.Time) error {
 			{`DELETE FROM cards WHERE closed_at < ? AND (state = 'discarded' OR NOT EXISTS (SELECT 1 FROM legs WHERE card_id = cards.id AND pending = 1))`, delivered},
 			{`DELETE FROM dead WHERE created_at < ?`, dead},
 			{`DELETE FROM audit WHERE at < ?`, dead},
+			{`DELETE FROM presses WHERE at < ?`, dead},
 		} {
 			if _, err := tx.ExecContext(ctx, step.query, millis(step.before)); err != nil {
 				return err
