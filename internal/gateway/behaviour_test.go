@@ -199,6 +199,10 @@ func TestHalfOpen(t *testing.T) {
 			t.Fatalf("after cooldown %d: %+v", level, b)
 		}
 		eventually(t, "half open", status("half_open"))
+		// That a cooldown ran out is no evidence that the backend is well.
+		if n := g.metric(`gateway_model_available_backends{model="deepseek-v4-pro",pool="primary"}`); n != "0" {
+			t.Errorf("a half open backend counts as available: %s", n)
+		}
 	}
 	p.fault(t, provider.Fault{Kind: provider.Silence, Backend: "primary-1", Times: 1})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -221,6 +225,9 @@ func TestHalfOpen(t *testing.T) {
 	eventually(t, "the next trial", func() bool { return g.post(chat(false)).header.Get("X-Gateway-Backend") == "primary-1" })
 	if b := g.backend("primary-1"); b.Status != "healthy" || b.CooldownLevel != 0 {
 		t.Errorf("after a success: %+v", b)
+	}
+	if n := g.metric(`gateway_model_available_backends{model="deepseek-v4-pro",pool="primary"}`); n != "1" {
+		t.Errorf("available after a success: %s", n)
 	}
 }
 

@@ -52,7 +52,7 @@ func pathBreakages() []Breakage {
 	return []Breakage{
 		{"nothing is sent before the first meaningful byte", stream, "if !meaningful && len(f.held) < maxHeld {", "if !meaningful && len(f.held) < 1 {", matrix},
 		{"a stream without its end marker is no whole answer", stream, "case f.reader.Complete() && f.client.Err() == nil:", "case f.client.Err() == nil:", matrix},
-		{"silence inside a stream ends it", stream, "f.timer = idleTimer(f.try)", "f.timer.Reset(1 << 62)", matrix},
+		{"silence inside a stream ends it", stream, "if meaningful {\n\t\tf.timer.Reset(f.limits.Idle)", "if meaningful {\n\t\tf.timer.Reset(1 << 62)", matrix},
 		{"only what means something keeps a stream alive", stream, "if meaningful {\n\t\tf.timer.Reset(f.limits.Idle)", "if meaningful || f.began {\n\t\tf.timer.Reset(f.limits.Idle)", matrix},
 		{"a silent upstream is noticed", try, "limit, cause = t.limits.FirstByte, errFirstByte;", "limit, cause = time.Hour, errFirstByte;", matrix},
 		{"a model that thinks has more time", try, "limit = max(limit, t.limits.FirstByteReasoning)", "limit = max(limit, 0)", gatewayTests + " -run=TestLongThinking"},
@@ -87,7 +87,6 @@ func recordBreakages() []Breakage {
 		{"an empty token equals nothing", "internal/redact/redact.go", "&& s != \"\"", "", "./internal/redact"},
 		{"an exporter never says healthy without a beat", "internal/exporter/verdict/verdict.go", "v := Verdict{State: Unknown}", "v := Verdict{State: OK}", "./internal/exporter/verdict"},
 		{"an old answer is no fresh beat", "internal/exporter/verdict/verdict.go", "s.Now.After(b.NextDue.Add(grace))", "s.Now.After(b.NextDue.Add(1000 * grace))", "./internal/exporter/verdict"},
-		{"a slot is started once", "internal/heartbeat/ledger/migrations/00001_initial.sql", "UNIQUE (job, scheduled_at)", "CHECK (job <> '')", "./internal/heartbeat/ledger ./internal/heartbeat/run ./internal/heartbeat"},
-		{"a card has one generation at a time", "internal/alertbridge/store/migrations/00001_cards.sql", "CREATE UNIQUE INDEX cards_open", "CREATE INDEX cards_open", "./internal/alertbridge/store ./internal/alertbridge"},
+		{"a slot is started once", "internal/heartbeat/ledger/runs.go", "?, ?) ON CONFLICT DO NOTHING`", "?, ?) ON CONFLICT DO UPDATE SET note = excluded.note`", "./internal/heartbeat/ledger ./internal/heartbeat/run ./internal/heartbeat"},
 	}
 }
