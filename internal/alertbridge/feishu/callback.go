@@ -149,20 +149,20 @@ func reconnectAfter(failures int) time.Duration {
 
 // keep makes one connection and returns, once it has ended, how long it lasted.
 func (c *Callbacks) keep(ctx context.Context, app AppOptions, changed <-chan struct{}) time.Duration {
-	ctx, cancel := context.WithCancel(ctx)
+	one, cancel := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		select {
 		case <-changed:
 			cancel()
-		case <-ctx.Done():
+		case <-one.Done():
 		}
 	})
 	var since time.Time
 	err := c.client(app, func() {
 		since = time.Now() // by the goroutine that Start runs on
 		c.note(ctx, nil)
-	}).Start(ctx)
+	}).Start(one)
 	cancel()
 	watching.Wait()
 	if err == nil {

@@ -70,17 +70,43 @@ func requests() map[string]render.Request {
 	reminded := cardOf(card.StateFiring, agentDown("lawyer", nil))
 	reminded.Reminders, reminded.Truncated = 3, 7
 	linked := agentDown("secretary", func(a *card.Alert) { a.Annotations["dashboard_uid"], a.Annotations["panel"] = "agent-health", "8" })
+	pressed := func(state card.State, change func(*card.Card), actions ...render.Action) render.Request {
+		c := cardOf(state, agentDown("secretary", nil))
+		if state == card.StateSilenced {
+			c.Alerts[0].Mute = &card.Mute{Silences: []string{"s"}, Until: now.Add(4 * time.Hour), By: "ou_ana"}
+		}
+		c.Ack = &card.Mark{By: "ou_ana", At: now.Add(-2 * time.Minute)}
+		c.Hold = &card.Hold{ID: "H", By: "ou_ana", At: now, Until: now.Add(4 * time.Hour), Parts: []card.Part{{Matchers: map[string]string{"alertname": "AgentDown"}}}}
+		change(c)
+		return render.Request{Card: c, Actions: actions}
+	}
+	button := func(kind render.ActionKind, length time.Duration) render.Action {
+		return render.Action{Kind: kind, For: length, Value: map[string]string{"fleetwatch": "v1." + string(kind)}}
+	}
+	silences := []render.Action{button(render.Silence, time.Hour), button(render.Silence, 4*time.Hour), button(render.Silence, 24*time.Hour)}
+	end := button(render.EndSilence, 0)
 	return map[string]render.Request{
-		"linked":   {Card: cardOf(card.StateFiring, linked)},
-		"firing":   {Card: cardOf(card.StateFiring, agentDown("secretary", nil)), Mention: []string{"ou_ana"}},
-		"group":    {Card: cardOf(card.StateFiring, agentDown("coo", nil), agentDown("lawyer", ended), agentDown("secretary", silenced))},
-		"resolved": {Card: cardOf(card.StateResolved, agentDown("secretary", ended))},
-		"unseen":   {Card: cardOf(card.StateResolved, agentDown("secretary", ended)), First: true},
-		"silenced": {Card: cardOf(card.StateSilenced, agentDown("secretary", silenced))},
-		"unknown":  {Card: cardOf(card.StateUnknown, agentDown("secretary", func(a *card.Alert) { a.Status, a.EndsAt = card.Unknown, now }))},
-		"reminded": {Card: reminded, Former: now.Add(-15 * 24 * time.Hour), Repeated: true, Keyword: "KEYWORD"},
-		"hostile":  {Card: hostile},
-		"plain":    {Card: cardOf(card.StateFiring, agentDown("secretary", nil)), Plain: true},
+		"buttons":      {Card: cardOf(card.StateFiring, agentDown("secretary", nil)), Actions: append([]render.Action{button(render.Acknowledge, 0)}, silences...)},
+		"acknowledged": pressed(card.StateFiring, func(c *card.Card) { c.Hold = nil }, silences...),
+		"asked":        pressed(card.StateFiring, func(*card.Card) {}, end),
+		"held":         pressed(card.StateSilenced, func(c *card.Card) { c.Hold.MadeAt = now }, end),
+		"partly_held":  pressed(card.StateFiring, func(c *card.Card) { c.Hold.MadeAt = now }, end),
+		"ending":       pressed(card.StateSilenced, func(c *card.Card) { c.Hold.MadeAt, c.Hold.End = now, &card.Mark{By: "ou_ben", At: now} }),
+		"ended":        pressed(card.StateFiring, func(c *card.Card) { c.Hold.End, c.Hold.EndedAt = &card.Mark{By: "ou_ben", At: now}, now }, silences...),
+		"gone":         pressed(card.StateFiring, func(c *card.Card) { c.Hold.EndedAt = now }, silences...),
+		"refused":      pressed(card.StateFiring, func(c *card.Card) { c.Hold.Failure, c.Hold.EndedAt = "<at id=all></at> no", now }, silences...),
+		"acked_green":  pressed(card.StateResolved, func(c *card.Card) { ended(&c.Alerts[0]) }),
+		"acked_plain":  {Card: pressed(card.StateFiring, func(*card.Card) {}).Card, Plain: true, Actions: silences},
+		"linked":       {Card: cardOf(card.StateFiring, linked)},
+		"firing":       {Card: cardOf(card.StateFiring, agentDown("secretary", nil)), Mention: []string{"ou_ana"}},
+		"group":        {Card: cardOf(card.StateFiring, agentDown("coo", nil), agentDown("lawyer", ended), agentDown("secretary", silenced))},
+		"resolved":     {Card: cardOf(card.StateResolved, agentDown("secretary", ended))},
+		"unseen":       {Card: cardOf(card.StateResolved, agentDown("secretary", ended)), First: true},
+		"silenced":     {Card: cardOf(card.StateSilenced, agentDown("secretary", silenced))},
+		"unknown":      {Card: cardOf(card.StateUnknown, agentDown("secretary", func(a *card.Alert) { a.Status, a.EndsAt = card.Unknown, now }))},
+		"reminded":     {Card: reminded, Former: now.Add(-15 * 24 * time.Hour), Repeated: true, Keyword: "KEYWORD"},
+		"hostile":      {Card: hostile},
+		"plain":        {Card: cardOf(card.StateFiring, agentDown("secretary", nil)), Plain: true},
 	}
 }
 
@@ -123,14 +149,16 @@ func TestTextForms(t *testing.T) {
 func TestOrder(t *testing.T) {
 	q := requests()["firing"]
 	q.Now, q.Budget = now, render.AppBudget
+	q.Actions = requests()["buttons"].Actions
+	q.Card.Ack = &card.Mark{By: "ou_ana", At: now}
 	got, err := renderer(t, "en").Card(q)
 	if err != nil {
 		t.Fatal(err)
 	}
 	last := -1
-	for _, name := range []string{"Subject", "Since", "Value", "Next", "Alert", "State", "Severity", "Details", "Dashboard", "Runbook", "Source"} {
+	for _, name := range []string{"Subject", "Since", "Value", "Next", "Alert", "State", "Severity", "Acknowledged", "Details", "Acknowledge\"", "Silence 1h", "Silence 4h", "Silence 24h", "Dashboard", "Runbook", "Source"} {
 		at := bytes.Index(got, []byte(`"content":"`+name))
-		if at < last {
+		if at <= last {
 			t.Errorf("%s stands too early, at %d after %d", name, at, last)
 		}
 		last = at
