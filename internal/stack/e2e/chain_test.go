@@ -34,6 +34,9 @@ func TestChain(t *testing.T) {
 		{"exporter stopped mid-firing", exporterStopped},
 		{"silence and its end", silenced},
 		{"providers fail", pools},
+		{"backend key revoked", keyRevoked},
+		{"first byte crawls", crawls},
+		{"budget spent", budgetSpent},
 		{"gateway stopped", gatewayStopped},
 		{"Feishu down for a while", feishuDown},
 		{"Prometheus stopped", prometheusStopped},
@@ -139,6 +142,10 @@ func request(ctx context.Context, method, url string, body []byte, into any) err
 		return err
 	}
 	request.Header.Set("Content-Type", "application/json")
+	return answered(request, into)
+}
+
+func answered(request *http.Request, into any) error {
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err
@@ -149,7 +156,7 @@ func request(ctx context.Context, method, url string, body []byte, into any) err
 		return err
 	}
 	if response.StatusCode/100 != 2 {
-		return fmt.Errorf("%s %s: %s: %s", method, url, response.Status, text)
+		return fmt.Errorf("%s %s: %s: %s", request.Method, request.URL, response.Status, text)
 	}
 	if into == nil {
 		return nil

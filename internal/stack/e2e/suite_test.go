@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,14 +20,15 @@ const offset = 20000
 
 // Waits of the fast pace; see stack.FastPace and the shipped rules.
 const (
-	interval  = 10 * time.Second // of the sandbox's agents
-	grace     = 10 * time.Second
-	minTime   = time.Second // exporter's min_interval
-	scrape    = time.Second
-	evaluate  = time.Second
-	groupWait = 10 * time.Second / 30
-	slack     = 5 * time.Second
-	resend    = time.Second
+	interval      = 10 * time.Second // of the sandbox's agents
+	grace         = 10 * time.Second
+	minTime       = time.Second // exporter's min_interval
+	scrape        = time.Second
+	evaluate      = time.Second
+	groupWait     = 10 * time.Second / 30
+	groupInterval = time.Minute / 30
+	slack         = 5 * time.Second
+	resend        = time.Second
 )
 
 // bounds of stack.md: how old the signal may be, then scrape, evaluation, the
@@ -73,6 +75,7 @@ func start(t *testing.T) *running {
 	if err := plan.WriteWrappers(); err != nil {
 		t.Fatal(err)
 	}
+	ownGateway(t, plan)
 	supervisor := stack.NewSupervisor(plan)
 	t.Cleanup(func() {
 		if err := supervisor.StopAll(); err != nil {
@@ -85,6 +88,27 @@ func start(t *testing.T) *running {
 	r := &running{Suite: stack.NewSuite(l), supervisor: supervisor}
 	r.within(t, "the suite starts", "all agents up, no alert", 60*time.Second, r.well)
 	return r
+}
+
+// gatewayFile is the gateway's configuration, a copy that a scenario may change.
+func gatewayFile(l stack.Layout) string { return filepath.Join(l.Dir, "gateway.yaml") }
+
+// ownGateway has the gateway read its copy.
+func ownGateway(t *testing.T, plan stack.Plan) {
+	t.Helper()
+	service, ok := plan.Service(stack.Gateway)
+	i := slices.Index(service.Argv, "-config")
+	if !ok || i < 0 {
+		t.Fatalf("the gateway is called without -config: %q", service.Argv)
+	}
+	text, err := os.ReadFile(service.Argv[i+1])
+	if err == nil {
+		err = os.WriteFile(gatewayFile(plan.Layout), text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	service.Argv[i+1] = gatewayFile(plan.Layout)
 }
 
 type testWriter struct{ t *testing.T }
