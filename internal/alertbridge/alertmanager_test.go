@@ -145,9 +145,14 @@ func watchdog() alert {
 
 func (a *realAlertmanager) silence(label, value string) string {
 	a.t.Helper()
+	return a.silenceWith(label, value, "test")
+}
+
+func (a *realAlertmanager) silenceWith(label, value, comment string) string {
+	a.t.Helper()
 	text := a.call(http.MethodPost, "/silences", map[string]any{
 		"matchers": []map[string]any{{"name": label, "value": value, "isRegex": false, "isEqual": true}},
-		"startsAt": time.Now(), "endsAt": time.Now().Add(time.Hour), "createdBy": "ana", "comment": "test",
+		"startsAt": time.Now(), "endsAt": time.Now().Add(time.Hour), "createdBy": "ana", "comment": comment,
 	})
 	var answer struct{ SilenceID string }
 	if err := json.Unmarshal([]byte(text), &answer); err != nil {
