@@ -83,7 +83,7 @@ func (b builder) feishu() Service {
 		Argv: []string{l.tool("sandboxd"), "feishu", "-listen", l.Listen(SandboxFeishu), "-snapshot", filepath.Join(l.data(SandboxFeishu), "chats.json"),
 			"-name", sandboxOncall + "=critical-oncall 值班", "-name", sandboxCOO + "=coo 运营", "-bot", b.hook() + "=heartbeat 自己的通知 (ops-bot)"},
 		ReadyURL: l.URL(SandboxFeishu) + "/health", URL: l.URL(SandboxFeishu) + "/",
-		StandIn: "Feishu; replaced by FEISHU_APP_ID or FEISHU_WEBHOOK_*", Next: "read the cards", Restart: true,
+		StandIn: "Feishu; replaced by FEISHU_APP_ID or FEISHU_WEBHOOK_*", Next: "read the cards, press their buttons", Restart: true,
 	}
 }
 
@@ -180,7 +180,7 @@ func (b builder) alertbridge() Service {
 	} else {
 		secret, _ := l.Secret("sandbox_feishu_secret") // Prepare has made it
 		env = append(env, "FEISHU_APP_ID=cli_sandbox", "FEISHU_APP_SECRET="+secret, "FEISHU_BASE_URL="+l.URL(SandboxFeishu),
-			"FEISHU_CRITICAL_ID="+sandboxOncall, "FEISHU_WARNING_ID="+sandboxCOO)
+			"FEISHU_CRITICAL_ID="+sandboxOncall, "FEISHU_WARNING_ID="+sandboxCOO, "FEISHU_OPERATORS="+sandboxOncall+","+sandboxCOO)
 	}
 	return Service{
 		Name: AlertBridge, Argv: []string{l.tool("alertbridge"), "-config", l.shipped("alertbridge.yaml")}, Env: env,

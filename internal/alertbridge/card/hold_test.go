@@ -11,7 +11,9 @@ import (
 func heldAt(t *testing.T, group map[string]string) (*card.Card, time.Time) {
 	t.Helper()
 	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	labels := func(agent string) map[string]string { return map[string]string{"alertname": "AgentDown", "agent_name": agent} }
+	labels := func(agent string) map[string]string {
+		return map[string]string{"alertname": "AgentDown", "agent_name": agent}
+	}
 	c := card.Open("oncall", group, card.Notice{At: at, Alerts: []card.Alert{
 		{Fingerprint: "a", Status: card.Firing, StartsAt: at, Labels: labels("a")},
 		{Fingerprint: "b", Status: card.Firing, StartsAt: at, Labels: labels("b")},
@@ -96,7 +98,9 @@ func TestActionsShowWhileSettling(t *testing.T) {
 
 func TestHoldsFollowEachOther(t *testing.T) {
 	c, at := heldAt(t, map[string]string{"alertname": "AgentDown"})
-	ask := func(id string, at time.Time) bool { return c.Silence(card.Hold{ID: id, At: at, Until: at.Add(time.Hour)}) }
+	ask := func(id string, at time.Time) bool {
+		return c.Silence(card.Hold{ID: id, At: at, Until: at.Add(time.Hour)})
+	}
 	end := func(at time.Time) bool { return c.EndSilence(card.Mark{By: "ou_a", At: at}) }
 	steps := []struct {
 		name   string
