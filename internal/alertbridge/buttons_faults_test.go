@@ -279,3 +279,32 @@ func TestNoButtonsElsewhere(t *testing.T) {
 		return false
 	}, func() string { return "the green card has no buttons" })
 }
+
+// TestButtonsOutliveARestart presses on a card from before the bridge was
+// restarted.
+func TestButtonsOutliveARestart(t *testing.T) {
+	s := settings{dir: t.TempDir()}
+	fs, b := cardWithButtons(t, s)
+	b.stop()
+	s.feishu, s.operators = fs.url, "ou_ana"
+	b = startBridge(t, s)
+	b.waitConnected()
+	if got := fs.press(t, "确认", "ou_ana"); !strings.HasPrefix(got, "success") {
+		t.Errorf("the toast says %q", got)
+	}
+	fs.waitText(t, "已确认")
+}
+
+// TestEndWhileNotYetMade ends a silence that Alertmanager has never answered to,
+// and that waits for its next try.
+func TestEndWhileNotYetMade(t *testing.T) {
+	fs, b := cardWithButtons(t, settings{})
+	fs.press(t, "静默 1 小时", "ou_ana")
+	fs.waitText(t, "请求静默至")
+	eventually(t, func() bool { return strings.Contains(b.logs.String(), "attempt=2") }, func() string { return "tries in vain" })
+	fs.press(t, "结束静默", "ou_ana")
+	fs.waitText(t, "请求结束静默")
+	if fs.hasButton("结束静默") || fs.hasButton("静默 1 小时") {
+		t.Error("a silence that is about to end can be ended again, or another asked for")
+	}
+}
