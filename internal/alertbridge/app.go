@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/deliver"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/escalate"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/operate"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/reconcile"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/store"
@@ -47,6 +48,7 @@ type App struct {
 	reconciler *reconcile.Reconciler
 	webhooks   *webhook.Metrics
 	buttons    *buttons
+	escalator  *escalate.Escalator
 	registry   *prometheus.Registry
 	stack      lifecycle.Stack
 }
@@ -106,6 +108,7 @@ func (a *App) wire(ctx context.Context, built *assembly) error {
 	if a.buttons, err = a.newButtons(ctx, registry, built); err != nil {
 		return err
 	}
+	a.escalator = escalate.New(a.store, a.log, registry, a.dispatcher.Wake, built.escalation())
 	a.webhooks = webhook.NewMetrics(registry)
 	a.announce(built)
 	registry.MustRegister(newCollector(a))
@@ -192,6 +195,7 @@ func (a *App) Start(ctx context.Context) error {
 	a.stack.Go("dispatcher", func(ctx context.Context) error { a.dispatcher.Run(ctx); return nil })
 	a.stack.Go("reconciler", func(ctx context.Context) error { a.reconciler.Run(ctx); return nil })
 	a.buttons.start(&a.stack)
+	a.stack.Go("escalator", func(ctx context.Context) error { a.escalator.Run(ctx); return nil })
 	a.stack.Go("sweeper", a.sweep)
 	if err := a.server.Start(); err != nil {
 		return err
@@ -231,6 +235,7 @@ func (a *App) Reload(ctx context.Context) (err error) {
 	if err := a.buttons.configure(built); err != nil {
 		return err
 	}
+	a.escalator.Configure(built.escalation())
 	a.current.Store(built)
 	a.announce(built)
 	a.dispatcher.Configure(built.deliver)

@@ -1,16 +1,19 @@
 package alertbridge
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/action"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/deliver"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/escalate"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/feishu"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/reconcile"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/render"
@@ -76,6 +79,40 @@ func (c *Config) app(log *slog.Logger) feishu.AppOptions {
 func (c *Config) policy() action.Policy {
 	return action.Policy{
 		Buttons: c.buttons(), Silencing: c.Alertmanager.URL != "", Operators: c.operators(), Silences: c.Alertmanager.SilenceChoices, Language: c.Display.Language,
+	}
+}
+
+// escalation says how the receivers' cards are escalated, and whom it reaches:
+// the person that a receiver is, or those whom it mentions.
+func (built *assembly) escalation() escalate.Options {
+	c := built.config
+	o := escalate.Options{
+		Steps: map[string][]escalate.Step{}, People: map[string]escalate.People{}, Channels: built.deliver.Channels, Client: built.deliver.Client, Location: c.location(),
+		Quota: map[string]int{},
+	}
+	for way, most := range map[string]int{feishu.UrgentSMS: c.Limits.UrgentSMSPerDay, feishu.UrgentPhone: c.Limits.UrgentPhonePerDay} {
+		if most > 0 {
+			o.Quota[way] = most
+		}
+	}
+	for _, r := range c.Receivers {
+		for _, s := range r.Escalate {
+			o.Steps[r.Name] = append(o.Steps[r.Name], escalate.Step(s))
+		}
+		slices.SortStableFunc(o.Steps[r.Name], func(a, b escalate.Step) int { return cmp.Compare(a.After, b.After) })
+		o.People[r.Name] = r.people()
+	}
+	return o
+}
+
+func (x ReceiverConfig) people() escalate.People {
+	switch {
+	case x.App.ReceiveID == "":
+		return escalate.People{}
+	case x.App.ReceiveIDType == "open_id" || x.App.ReceiveIDType == "union_id" || x.App.ReceiveIDType == "user_id":
+		return escalate.People{IDType: x.App.ReceiveIDType, IDs: []string{x.App.ReceiveID}}
+	default:
+		return escalate.People{IDType: "open_id", IDs: slices.DeleteFunc(slices.Clone(x.Mention), func(id string) bool { return id == "all" })}
 	}
 }
 

@@ -283,7 +283,7 @@ func TestNoButtonsElsewhere(t *testing.T) {
 // TestButtonsOutliveARestart presses on a card from before the bridge was
 // restarted.
 func TestButtonsOutliveARestart(t *testing.T) {
-	s := settings{dir: t.TempDir()}
+	s := settings{dir: t.TempDir(), alertmanager: "http://127.0.0.1:9"}
 	fs, b := cardWithButtons(t, s)
 	b.stop()
 	s.feishu, s.operators = fs.url, "ou_ana"

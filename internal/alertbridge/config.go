@@ -131,9 +131,9 @@ type StormConfig struct {
 
 // LimitsConfig bounds what is spent on delivering.
 type LimitsConfig struct {
-	UrgentSMSPerDay   int           `yaml:"urgent_sms_per_day"`
-	UrgentPhonePerDay int           `yaml:"urgent_phone_per_day"`
-	MaxAge            time.Duration `yaml:"max_age"` // closed cards not delivered by then are given up; 0 = never
+	UrgentSMSPerDay   int           `yaml:"urgent_sms_per_day"`   // people buzzed by SMS; 0 = no limit
+	UrgentPhonePerDay int           `yaml:"urgent_phone_per_day"` // likewise by phone
+	MaxAge            time.Duration `yaml:"max_age"`              // closed cards not delivered by then are given up; 0 = never
 }
 
 // RetentionConfig is how long things are kept.

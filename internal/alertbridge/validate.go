@@ -41,6 +41,11 @@ func (c *Config) Validate(r *confload.Report) {
 	c.validateReceivers(r)
 	c.validateRouting(r)
 	notNegative(r, "limits.max_age", c.Limits.MaxAge)
+	for key, n := range map[string]int{"limits.urgent_sms_per_day": c.Limits.UrgentSMSPerDay, "limits.urgent_phone_per_day": c.Limits.UrgentPhonePerDay} {
+		if n < 0 {
+			r.Errorf(key, "expected 0 (no limit) or more, got %d", n)
+		}
+	}
 	atLeast(r, "retention.delivered", c.Retention.Delivered, day)
 	atLeast(r, "retention.dead", c.Retention.Dead, day)
 }
@@ -136,6 +141,9 @@ func (x *ReceiverConfig) validate(r *confload.Report, path string) {
 		if (step.To == "") == (step.Urgent == "") {
 			r.Errorf(at, "expected either to or urgent")
 		}
+		if step.Urgent != "" && x.App.ReceiveID != "" && len(x.people().IDs) == 0 {
+			r.Errorf(at+".urgent", "there is nobody to buzz: %s is no person's id, name people in the receiver's mention", x.App.ReceiveIDType)
+		}
 		if step.Urgent != "" {
 			oneOf(r, at+".urgent", step.Urgent, "app", "sms", "phone")
 		}
@@ -223,11 +231,7 @@ func (c *Config) unavailable() []Unavailable {
 	}
 	add(len(c.Templates) > 0, "templates", "templates of one's own for title and body")
 	add(c.Storm != defaultStorm(), "storm", "digest cards in a storm of alerts")
-	standard := DefaultConfig().Limits
-	add(c.Limits.UrgentSMSPerDay != standard.UrgentSMSPerDay, "limits.urgent_sms_per_day", "escalation")
-	add(c.Limits.UrgentPhonePerDay != standard.UrgentPhonePerDay, "limits.urgent_phone_per_day", "escalation")
 	for i, x := range c.Receivers {
-		add(len(x.Escalate) > 0, fmt.Sprintf("receivers[%d].escalate", i), "escalation")
 		add(x.OpenClaw.Target != "", fmt.Sprintf("receivers[%d].openclaw", i), "delivery through openclaw")
 	}
 	return out

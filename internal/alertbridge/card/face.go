@@ -17,6 +17,7 @@ type face struct {
 	acked     bool
 	hold      string
 	phase     Phase
+	steps     int
 	alerts    []alertFace
 }
 
@@ -32,7 +33,7 @@ type alertFace struct {
 // face treats Ended as firing and a contested resolve as resolved: neither has
 // been judged, so neither is shown.
 func (c *Card) face() face {
-	f := face{state: c.Shown, truncated: c.Truncated, reminders: c.Reminders, acked: c.Ack != nil, phase: c.Hold.Phase(), alerts: make([]alertFace, len(c.Alerts))}
+	f := face{state: c.Shown, truncated: c.Truncated, reminders: c.Reminders, acked: c.Ack != nil, phase: c.Hold.Phase(), steps: len(c.Escalations), alerts: make([]alertFace, len(c.Alerts))}
 	if c.Hold != nil {
 		f.hold = c.Hold.ID
 	}
@@ -58,7 +59,7 @@ func (c *Card) face() face {
 
 func (f face) equal(g face) bool {
 	return f.state == g.state && f.truncated == g.truncated && f.reminders == g.reminders &&
-		f.acked == g.acked && f.hold == g.hold && f.phase == g.phase &&
+		f.acked == g.acked && f.hold == g.hold && f.phase == g.phase && f.steps == g.steps &&
 		slices.EqualFunc(f.alerts, g.alerts, func(a, b alertFace) bool {
 			return a.fingerprint == b.fingerprint && a.shown == b.shown && a.starts.Equal(b.starts) &&
 				a.ends.Equal(b.ends) && a.muted == b.muted && a.inhibs == b.inhibs &&

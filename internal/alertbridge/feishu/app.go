@@ -121,6 +121,41 @@ func (c *Client) Reply(ctx context.Context, messageID string, m Message, uuid st
 	})
 }
 
+// Urgents are the ways in which a message can be made urgent.
+const (
+	UrgentApp   = "app"
+	UrgentSMS   = "sms"   // costs quota
+	UrgentPhone = "phone" // costs quota
+)
+
+// Urgent buzzes people about a message of ours, in one of the ways. idType is that
+// of the ids. Each call buzzes anew.
+func (c *Client) Urgent(ctx context.Context, messageID, way, idType string, ids []string) error {
+	return c.call(ctx, func(ctx context.Context, token larkcore.RequestOptionFunc) (*larkcore.ApiResp, larkcore.CodeError, error) {
+		body := larkim.NewUrgentReceiversBuilder().UserIdList(ids).Build()
+		switch way {
+		case UrgentSMS:
+			r, err := c.sdk.Im.V1.Message.UrgentSms(ctx, larkim.NewUrgentSmsMessageReqBuilder().MessageId(messageID).UserIdType(idType).UrgentReceivers(body).Build(), token)
+			if err != nil {
+				return nil, larkcore.CodeError{}, err
+			}
+			return r.ApiResp, r.CodeError, nil
+		case UrgentPhone:
+			r, err := c.sdk.Im.V1.Message.UrgentPhone(ctx, larkim.NewUrgentPhoneMessageReqBuilder().MessageId(messageID).UserIdType(idType).UrgentReceivers(body).Build(), token)
+			if err != nil {
+				return nil, larkcore.CodeError{}, err
+			}
+			return r.ApiResp, r.CodeError, nil
+		default:
+			r, err := c.sdk.Im.V1.Message.UrgentApp(ctx, larkim.NewUrgentAppMessageReqBuilder().MessageId(messageID).UserIdType(idType).UrgentReceivers(body).Build(), token)
+			if err != nil {
+				return nil, larkcore.CodeError{}, err
+			}
+			return r.ApiResp, r.CodeError, nil
+		}
+	})
+}
+
 // historyPages bounds how far back Find looks, at 50 messages a page.
 const historyPages = 10
 

@@ -3,6 +3,7 @@ package render
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
@@ -73,6 +74,9 @@ func (r *Renderer) persons(c *card.Card, now time.Time) []fact {
 	if c.Ack != nil {
 		add(w.acked, r.clock(c.Ack.At), c.Ack.By)
 	}
+	if steps := r.escalations(c); steps != "" {
+		add(w.escalated, steps, "")
+	}
 	if shown(c) == card.StateResolved {
 		return out
 	}
@@ -91,6 +95,28 @@ func (r *Renderer) persons(c *card.Card, now time.Time) []fact {
 		}
 	}
 	return out
+}
+
+// shownSteps bounds the steps of an escalation that a card lists: the last ones.
+const shownSteps = 3
+
+// escalations lists the steps that were done because nobody took the card on.
+func (r *Renderer) escalations(c *card.Card) string {
+	var lines []string
+	if c.From != "" {
+		lines = append(lines, fmt.Sprintf(r.words.from, clip(oneLine(c.From), 80)))
+	}
+	for _, e := range c.Escalations[max(0, len(c.Escalations)-shownSteps):] {
+		what := r.words.steps[e.Step]
+		if e.To != "" {
+			what = "→ " + clip(oneLine(e.To), 80)
+		}
+		if e.Failure != "" {
+			what += r.words.list + r.words.stepFailed
+		}
+		lines = append(lines, what+" "+r.clock(e.At))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // hold says how far a silence is that was asked for on the card.

@@ -96,17 +96,26 @@ func requests() map[string]render.Request {
 		"gone":         pressed(card.StateFiring, func(c *card.Card) { c.Hold.EndedAt = now }, silences...),
 		"refused":      pressed(card.StateFiring, func(c *card.Card) { c.Hold.Failure, c.Hold.EndedAt = "<at id=all></at> no", now }, silences...),
 		"acked_green":  pressed(card.StateResolved, func(c *card.Card) { ended(&c.Alerts[0]) }),
-		"acked_plain":  {Card: pressed(card.StateFiring, func(*card.Card) {}).Card, Plain: true, Actions: silences},
-		"linked":       {Card: cardOf(card.StateFiring, linked)},
-		"firing":       {Card: cardOf(card.StateFiring, agentDown("secretary", nil)), Mention: []string{"ou_ana"}},
-		"group":        {Card: cardOf(card.StateFiring, agentDown("coo", nil), agentDown("lawyer", ended), agentDown("secretary", silenced))},
-		"resolved":     {Card: cardOf(card.StateResolved, agentDown("secretary", ended))},
-		"unseen":       {Card: cardOf(card.StateResolved, agentDown("secretary", ended)), First: true},
-		"silenced":     {Card: cardOf(card.StateSilenced, agentDown("secretary", silenced))},
-		"unknown":      {Card: cardOf(card.StateUnknown, agentDown("secretary", func(a *card.Alert) { a.Status, a.EndsAt = card.Unknown, now }))},
-		"reminded":     {Card: reminded, Former: now.Add(-15 * 24 * time.Hour), Repeated: true, Keyword: "KEYWORD"},
-		"hostile":      {Card: hostile},
-		"plain":        {Card: cardOf(card.StateFiring, agentDown("secretary", nil)), Plain: true},
+		"escalated": {Card: func() *card.Card {
+			c := cardOf(card.StateFiring, agentDown("secretary", nil))
+			c.From = "critical-oncall"
+			for i, e := range []card.Escalation{{Step: "urgent_app"}, {Step: "to", To: "coo"}, {Step: "urgent_sms", Failure: "no quota"}, {Step: "urgent_phone"}} {
+				e.At = now.Add(time.Duration(i) * time.Minute)
+				c.Escalations = append(c.Escalations, e)
+			}
+			return c
+		}()},
+		"acked_plain": {Card: pressed(card.StateFiring, func(*card.Card) {}).Card, Plain: true, Actions: silences},
+		"linked":      {Card: cardOf(card.StateFiring, linked)},
+		"firing":      {Card: cardOf(card.StateFiring, agentDown("secretary", nil)), Mention: []string{"ou_ana"}},
+		"group":       {Card: cardOf(card.StateFiring, agentDown("coo", nil), agentDown("lawyer", ended), agentDown("secretary", silenced))},
+		"resolved":    {Card: cardOf(card.StateResolved, agentDown("secretary", ended))},
+		"unseen":      {Card: cardOf(card.StateResolved, agentDown("secretary", ended)), First: true},
+		"silenced":    {Card: cardOf(card.StateSilenced, agentDown("secretary", silenced))},
+		"unknown":     {Card: cardOf(card.StateUnknown, agentDown("secretary", func(a *card.Alert) { a.Status, a.EndsAt = card.Unknown, now }))},
+		"reminded":    {Card: reminded, Former: now.Add(-15 * 24 * time.Hour), Repeated: true, Keyword: "KEYWORD"},
+		"hostile":     {Card: hostile},
+		"plain":       {Card: cardOf(card.StateFiring, agentDown("secretary", nil)), Plain: true},
 	}
 }
 

@@ -17,6 +17,8 @@ type words struct {
 	inhibited, firedAndResolved, unknownWhy, again                                 string
 	acked, hold, holdAsked, holdEnding, holdEnded, holdGone, holdFailed            string
 	acknowledge, silence, endSilence                                               string
+	escalated, from, stepFailed                                                    string
+	steps                                                                          map[string]string // of escalations
 	duration                                                                       func(time.Duration) string
 }
 
@@ -35,6 +37,8 @@ func languages() map[string]words {
 			},
 			acked: "已确认", hold: "静默", holdAsked: "请求静默至 %s，等待 Alertmanager", holdEnding: "请求结束静默，等待 Alertmanager",
 			holdEnded: "%s 结束静默", holdGone: "已在 Alertmanager 中被结束", holdFailed: "静默失败：%s",
+			escalated: "升级", from: "来自 %s，无人确认", stepFailed: "未成功",
+			steps:       map[string]string{"urgent_app": "应用内加急", "urgent_sms": "短信加急", "urgent_phone": "电话加急"},
 			acknowledge: "确认", silence: "静默 %s", endSilence: "结束静默",
 			duration: chineseDuration,
 		},
@@ -50,6 +54,8 @@ func languages() map[string]words {
 			},
 			acked: "Acknowledged", hold: "Silence", holdAsked: "asked for until %s, waiting for Alertmanager", holdEnding: "its end is asked for, waiting for Alertmanager",
 			holdEnded: "ended %s", holdGone: "ended in Alertmanager", holdFailed: "failed: %s",
+			escalated: "Escalated", from: "from %s, where nobody acknowledged", stepFailed: "failed",
+			steps:       map[string]string{"urgent_app": "buzzed in the app", "urgent_sms": "buzzed by SMS", "urgent_phone": "buzzed by phone"},
 			acknowledge: "Acknowledge", silence: "Silence %s", endSilence: "End silence",
 			duration: englishDuration,
 		},
