@@ -262,3 +262,22 @@ func compare(t *testing.T, name string, got []byte) {
 		t.Errorf("%s differs, run with -update if it should:\n%s", name, diff)
 	}
 }
+
+// TestPersonsAreNoMarkup is an id that is no open id: it stands nowhere as markup.
+func TestPersonsAreNoMarkup(t *testing.T) {
+	for _, id := range []string{"all", "ou_x></at><at id=all", "<at id=all></at>", "ou_" + strings.Repeat("x", 100), ""} {
+		q := requests()["held"]
+		q.Now, q.Budget = now, render.AppBudget
+		q.Card.Ack, q.Card.Hold.By, q.Card.Alerts[0].Mute.By = &card.Mark{By: id, At: now}, id, id
+		got, err := renderer(t, "en").Card(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(got, []byte(`"tag":"markdown"`)) {
+			t.Errorf("%q is shown as markup: %s", id, got)
+		}
+		if text := renderer(t, "en").Text(q); strings.Contains(text, "<") {
+			t.Errorf("%q is markup in %q", id, text)
+		}
+	}
+}
