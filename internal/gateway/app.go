@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -61,7 +62,7 @@ type App struct {
 	reload   *metrics.Reload
 	limiter  *iplimit.Limiter
 	server   *httpserve.Server // operations
-	data     *http.Server      // nil where the operations listener serves both
+	data     *http.Server      // of the data plane; of both where they share an address
 	listener net.Listener
 	stack    lifecycle.Stack
 
@@ -122,9 +123,7 @@ func (a *App) open(ctx context.Context, built *assembly) error {
 	}
 	a.apply(built)
 	a.clients.restore(spent, time.Now())
-	if err := a.states.restore(kept, built, time.Now()); err != nil {
-		return err
-	}
+	a.states.restore(kept, built, time.Now())
 	a.reload = metrics.NewReload(a.registry, programName)
 	a.reload.Observe(nil)
 	a.registry.MustRegister(newCollector(a))
@@ -165,29 +164,29 @@ func (a *App) apply(built *assembly) {
 // listen makes the servers and takes their addresses.
 func (a *App) listen(c *Config) error {
 	together := c.Admin.Listen == c.Server.Listen && !freePort(c.Server.Listen)
-	options := httpserve.Options{
+	a.server = httpserve.New(httpserve.Options{
 		Program: programName, Listen: c.Admin.Listen, Log: a.log, Registry: a.registry, Admin: c.Admin.Token, Read: c.Admin.ReadToken, Reload: a.Reload,
 		Observe: func(route, method string, status int, took time.Duration) {
-			if !together || !isData(route) {
-				a.metrics.HTTP(meter.ServiceOperations, method, route, status, took)
-			}
+			a.metrics.HTTP(meter.ServiceOperations, method, route, status, took)
 		},
-	}
-	if together {
-		options.MaxBody = int64(c.Server.MaxBody)
-	}
-	a.server = httpserve.New(options)
+	})
 	a.server.Ready("ledger", a.ledgerReady)
 	a.server.Ready("backends", a.backendsReady)
 	api := &admin.Handler{View: a.view, Ledger: a.ledger, Log: a.log}
 	api.Routes(a.server.Router(), a.server.RequireRead, a.server.RequireAdmin)
 	handler := &front.Handler{
-		Plan: func() *front.Plan { return a.current.Load().plan }, Endpoints: endpoints(), Ledger: a.ledger, Walker: &attempt.Walker{Transport: transport(), Queue: a.queue}, Metrics: a.metrics,
-		Limiter: a.limiter, Log: a.log, Health: a.server.Router(), Quiet: together,
+		Plan: func() *front.Plan { return a.current.Load().plan }, Endpoints: endpoints(), Ledger: a.ledger,
+		Walker: &attempt.Walker{Transport: transport(), Queue: a.queue}, Metrics: a.metrics, Limiter: a.limiter, Log: a.log, Health: a.server.Router(),
 	}
 	if together {
-		a.server.Router().PathPrefix(dataPrefix).Handler(handler)
-		return a.server.Bind()
+		operations := a.server.Handler()
+		return a.bind(c.Server.Listen, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, dataPrefix) {
+				handler.ServeHTTP(w, r)
+				return
+			}
+			operations.ServeHTTP(w, r)
+		}))
 	}
 	if err := a.server.Bind(); err != nil {
 		return err
@@ -197,8 +196,6 @@ func (a *App) listen(c *Config) error {
 }
 
 const dataPrefix = "/v1/"
-
-func isData(route string) bool { return route == dataPrefix }
 
 // freePort reports whether the address leaves the port to the system.
 func freePort(listen string) bool {
@@ -245,15 +242,15 @@ func (a *App) view() admin.View {
 }
 
 // Addr is the address of the data plane, host:port.
-func (a *App) Addr() string {
-	if a.listener == nil {
-		return a.server.Addr()
-	}
-	return a.listener.Addr().String()
-}
+func (a *App) Addr() string { return a.listener.Addr().String() }
 
 // AdminAddr is the address of the operations listener, host:port.
-func (a *App) AdminAddr() string { return a.server.Addr() }
+func (a *App) AdminAddr() string {
+	if address := a.server.Addr(); address != "" {
+		return address
+	}
+	return a.Addr() // it serves both
+}
 
 // Registry is what /metrics serves.
 func (a *App) Registry() *prometheus.Registry { return a.registry }

@@ -18,12 +18,11 @@ func (a *App) Start(context.Context) error {
 	a.stack.Go("ledger", a.ledger.Run)
 	a.stack.Go("retention", a.sweep)
 	a.stack.Go("probes", a.prober.Run)
-	if err := a.server.Start(); err != nil {
-		return err
-	}
-	a.stack.Push("operations requests", a.server.Stop)
-	if a.data == nil {
-		return nil
+	if a.server.Addr() != "" {
+		if err := a.server.Start(); err != nil {
+			return err
+		}
+		a.stack.Push("operations requests", a.server.Stop)
 	}
 	served := make(chan error, 1)
 	go func() { served <- a.data.Serve(a.listener) }()
@@ -76,13 +75,15 @@ func (a *App) Reload(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	old := a.current.Load().config
+	given := *c
+	c.Currency, c.Timezone = old.Currency, old.Timezone
 	built, err := assemble(c, a.states.get, a.clients.get)
 	if err != nil {
 		return err
 	}
-	old := a.current.Load().config
 	for key, changed := range map[string]bool{
-		"server.listen": c.Server.Listen != old.Server.Listen, "admin": c.Admin != old.Admin, "store.url": c.Store.URL != old.Store.URL, "currency": c.Currency != old.Currency, "timezone": c.Timezone != old.Timezone,
+		"server.listen": c.Server.Listen != old.Server.Listen, "admin": c.Admin != old.Admin, "store.url": c.Store.URL != old.Store.URL, "currency": given.Currency != old.Currency, "timezone": given.Timezone != old.Timezone,
 	} {
 		if changed {
 			a.log.WarnContext(ctx, "setting is taken over by a restart only", "key", key)

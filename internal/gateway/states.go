@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -66,7 +65,7 @@ func (s *states) adopt(a *assembly) {
 }
 
 // restore takes over what an earlier process kept. It comes after adopt.
-func (s *states) restore(kept map[string]json.RawMessage, a *assembly, now time.Time) error {
+func (s *states) restore(kept map[string]json.RawMessage, a *assembly, now time.Time) {
 	for _, b := range a.backends {
 		raw, ok := kept[b.Name]
 		if !ok {
@@ -74,7 +73,8 @@ func (s *states) restore(kept map[string]json.RawMessage, a *assembly, now time.
 		}
 		var k backend.Kept
 		if err := json.Unmarshal(raw, &k); err != nil {
-			return fmt.Errorf("reading the kept state of backend %s: %w", b.Name, err)
+			s.log.Warn("the kept state of a backend cannot be read, and is left out", "backend", b.Name, "error", err)
+			continue
 		}
 		b.Restore(k, now)
 		s.follow(b.Name, b.Keep(), now)
@@ -85,7 +85,6 @@ func (s *states) restore(kept map[string]json.RawMessage, a *assembly, now time.
 			s.log.Warn("backend is left alone since before the start", "backend", b.Name, "status", string(status), "reason", string(k.Reason))
 		}
 	}
-	return nil
 }
 
 // take returns the states that have changed since the last call, as JSON by name.

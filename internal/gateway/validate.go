@@ -9,10 +9,14 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/fleetwatch/fleetwatch/internal/confload"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/client"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/pool"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/request"
@@ -25,6 +29,10 @@ const (
 	minTimeout     = 10 * time.Millisecond
 	minProbe       = 100 * time.Millisecond
 	encryptionSize = 32
+	minBudget      = 1e-6
+	maxBudget      = 1e9 // beyond it Nano overflows
+	maxPrice       = 1e6
+	maxWindowMS    = 24 * 60 * 60 * 1000
 )
 
 var name = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
@@ -113,8 +121,19 @@ func (c *Config) validateClients(r *confload.Report) {
 		if _, err := expiry(x.Expires); err != nil {
 			r.Errorf(path+".expires", "%v", err)
 		}
-		if x.RPM < 0 || x.TPM < 0 || x.DailyBudget < 0 || x.MonthlyBudget < 0 {
-			r.Errorf(path, "limits and budgets are 0 (no limit) or more")
+		if x.Name == client.Anonymous {
+			r.Errorf(path+".name", "%q is what clients without a key are called", x.Name)
+		}
+		if !printable(x.Key.Reveal()) {
+			r.Errorf(path+".key", "expected printable ASCII without spaces: it is sent in a header")
+		}
+		if x.RPM < 0 || x.TPM < 0 {
+			r.Errorf(path, "limits are 0 (no limit) or more")
+		}
+		for key, budget := range map[string]float64{"daily_budget": x.DailyBudget, "monthly_budget": x.MonthlyBudget} {
+			if budget != 0 && !(budget >= minBudget && budget <= maxBudget) {
+				r.Errorf(path+"."+key, "expected 0 (no limit), or %g to %g, got %g", minBudget, maxBudget, budget)
+			}
 		}
 	}
 }
@@ -181,8 +200,8 @@ func (c *Config) validateTimes(r *confload.Report) {
 	if c.Retention.Hourly != 0 && c.Retention.Hourly < 32*day {
 		r.Errorf("retention.hourly", "expected 0 (for ever) or at least 32d, for budgets are summed from it, got %s", c.Retention.Hourly)
 	}
-	if l := c.IPRateLimit; l.MaxRequests < 0 || l.WindowMS < 1 {
-		r.Errorf("ip_rate_limit", "expected max_requests 0 (no limit) or more, and window_ms 1 or more")
+	if l := c.IPRateLimit; l.MaxRequests < 0 || l.WindowMS < 1 || l.WindowMS > maxWindowMS {
+		r.Errorf("ip_rate_limit", "expected max_requests 0 (no limit) or more, and window_ms 1 to %d (a day)", maxWindowMS)
 	}
 	if c.Retention.Requests != 0 && c.Retention.Requests < day {
 		r.Errorf("retention.requests", "expected 0 (for ever) or at least 1d, got %s", c.Retention.Requests)
@@ -232,16 +251,20 @@ func (x *BackendConfig) validate(r *confload.Report, path string) {
 	if _, err := endpoint(x.BaseURL); err != nil {
 		r.Errorf(path+".base_url", "%v", err)
 	}
-	if !x.APIKey.IsSet() {
-		r.Errorf(path+".api_key", "expected the provider's key")
+	if !x.APIKey.IsSet() || !printable(x.APIKey.Reveal()) {
+		r.Errorf(path+".api_key", "expected the provider's key: printable ASCII without spaces or line ends")
 	}
 	if x.RPMLimit < 0 || x.TPMLimit < 0 || x.MaxInflight < 0 || x.Weight < 0 {
 		r.Errorf(path, "limits are 0 (no limit) or more, weight is 1 or more")
 	}
 	between(r, path+".timeout", x.Timeout, minTimeout, day)
 	for _, h := range slices.Sorted(maps.Keys(x.Headers)) {
-		if slices.Contains([]string{"", "Authorization", "Host", "Content-Length", "Transfer-Encoding", "Connection", "Content-Type", "Accept-Encoding"}, http.CanonicalHeaderKey(h)) {
-			r.Errorf(path+".headers."+h, "this header is the gateway's own to set")
+		if slices.Contains([]string{"", "Authorization", "Host", "Content-Length", "Transfer-Encoding", "Connection", "Content-Type", "Accept-Encoding", "X-Api-Key",
+			"Te", "Trailer", "Upgrade", "Expect", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection"}, http.CanonicalHeaderKey(h)) {
+			r.Errorf(path+".headers."+h, "this header is the gateway's own to set, or belongs to one connection")
+		}
+		if !httpguts.ValidHeaderFieldName(h) || !httpguts.ValidHeaderFieldValue(x.Headers[h]) {
+			r.Errorf(path+".headers."+h, "expected a name and a value that a header may have")
 		}
 	}
 	if len(x.Models) == 0 {
@@ -249,8 +272,14 @@ func (x *BackendConfig) validate(r *confload.Report, path string) {
 	}
 	for _, model := range slices.Sorted(maps.Keys(x.Models)) {
 		m, at := x.Models[model], path+".models."+model
-		if p := m.PricePerMTok; !(p.Input >= 0 && p.Output >= 0 && p.CacheRead >= 0 && p.CacheWrite >= 0 && p.CacheWrite1h >= 0) {
-			r.Errorf(at+".price_per_mtok", "expected prices of 0 or more")
+		p := m.PricePerMTok
+		for _, price := range []float64{p.Input, p.Output, p.CacheRead, p.CacheWrite, p.CacheWrite1h} {
+			if !(price >= 0 && price <= maxPrice) {
+				r.Errorf(at+".price_per_mtok", "expected prices of 0 to %g for a million tokens, got %g", maxPrice, price)
+			}
+		}
+		if m.NativeID != strings.TrimSpace(m.NativeID) {
+			r.Errorf(at+".native_id", "expected a name without spaces around it, got %q", m.NativeID)
 		}
 		for i, word := range m.InputModalities {
 			if word != "text" && !slices.Contains(request.Modalities(), request.Modality(word)) {
@@ -284,11 +313,21 @@ func endpoint(base string) (*url.URL, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("expected an address like https://api.example.com/v1, without user, query or fragment")
 	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return nil, fmt.Errorf("expected a port of 1 to 65535, got %s", port)
+		}
+	}
 	u.Path = strings.TrimRight(u.Path, "/")
 	if !slices.ContainsFunc(strings.Split(u.Path, "/"), version.MatchString) {
 		u.Path += "/v1"
 	}
 	return u, nil
+}
+
+// printable reports whether text can stand in a header as it is.
+func printable(text string) bool {
+	return !strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' })
 }
 
 func oneOf(r *confload.Report, path, value string, choices ...string) {

@@ -88,6 +88,9 @@ func New(o Options) *Server {
 	return s
 }
 
+// Handler returns what Start serves, for a program that serves it by a server of its own.
+func (s *Server) Handler() http.Handler { return s.http.Handler }
+
 // Router returns the router that the program's own routes are added to, before
 // Start.
 func (s *Server) Router() *mux.Router { return s.router }

@@ -205,6 +205,9 @@ func (h *Handler) requests(w http.ResponseWriter, r *http.Request) {
 
 // readFilter reads the query, all of which is checked.
 func readFilter(q url.Values) (f ledger.Filter, err error) {
+	if err := strict(q, []string{"status", "model", "backend", "client", "class", "failed_over", "limit", since, "before"}); err != nil {
+		return f, err
+	}
 	f = ledger.Filter{Status: ledger.Status(q.Get("status")), Model: q.Get("model"), Backend: q.Get("backend"), Client: q.Get("client"), Class: llm.Class(q.Get("class")), Limit: defaultLimit}
 	if f.Status != "" && !slices.Contains(ledger.Statuses(), f.Status) {
 		return f, fmt.Errorf("status: expected one of %v, got %q", ledger.Statuses(), f.Status)
@@ -222,10 +225,8 @@ func readFilter(q url.Values) (f ledger.Filter, err error) {
 			return f, fmt.Errorf("limit: expected 1 to %d, got %q", maxLimit, text)
 		}
 	}
-	if text := q.Get("since"); text != "" {
-		if f.Since, err = time.Parse(time.RFC3339, text); err != nil {
-			return f, fmt.Errorf("since: expected a time like 2026-11-22T10:00:00Z, got %q", text)
-		}
+	if f.Since, err = moment(q, since); err != nil {
+		return f, err
 	}
 	if text := q.Get("before"); text != "" {
 		if f.Before, err = ledger.ParseID(text); err != nil {

@@ -47,7 +47,7 @@ func serve(t *testing.T, rows []ledger.Row, events []ledger.CooldownEvent) api {
 	go func() { done <- book.Run(ctx) }()
 	for _, r := range rows {
 		r.ID = book.NextID(r.StartedAt)
-		if err := book.Commit(&r, time.Minute); err != nil {
+		if err := book.Commit(&r, time.Minute, false); err != nil {
 			t.Fatal(err)
 		}
 	}

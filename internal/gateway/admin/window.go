@@ -130,12 +130,15 @@ func number(q url.Values, name string, otherwise, most int) (int, error) {
 	return n, nil
 }
 
+// Years that times of requests are in; far beyond them numbers overflow.
+const earliest, latest = 1970, 2200
+
 func moment(q url.Values, name string) (time.Time, error) {
 	if !q.Has(name) {
 		return time.Time{}, nil
 	}
 	at, err := time.Parse(time.RFC3339, q.Get(name))
-	if err != nil {
+	if err != nil || at.Year() < earliest || at.Year() > latest {
 		return at, fmt.Errorf("%s: expected a time like 2026-11-22T10:00:00Z, got %q", name, q.Get(name))
 	}
 	return at, nil

@@ -17,6 +17,7 @@ package attempt
 import (
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
@@ -76,6 +77,8 @@ type Limits struct {
 type Walker struct {
 	Transport http.RoundTripper
 	Queue     *queue.Queue
+
+	own atomic.Uint64 // counts lines of one request alone
 }
 
 // Result is how a request ended.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync/atomic"
+	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
@@ -23,6 +25,7 @@ type flow struct {
 	reader  dialect.Stream
 	held    []byte // frames before the first meaningful one
 	began   bool
+	writing atomic.Bool // the client is being sent something
 	content int64
 }
 
@@ -81,6 +84,8 @@ func (f *flow) pass(raw []byte, meaningful bool) *llm.Fault {
 	if meaningful {
 		f.timer.Reset(f.limits.Idle)
 	}
+	f.writing.Store(true)
+	defer f.writing.Store(false)
 	if err := f.sink.Write(raw); err != nil {
 		return f.gone()
 	}
@@ -98,9 +103,20 @@ func (f *flow) begin() {
 	f.firstByte()
 	f.result.Began = true
 	f.timer.Stop()
-	f.timer = idleTimer(f.try)
+	f.timer = time.AfterFunc(time.Hour, f.idle)
+	f.timer.Reset(f.limits.Idle)
 	f.call.Body, f.header = nil, nil // no other attempt will need them
 	f.sink.Begin(f.candidate, f.result.Calls)
+}
+
+// idle ends the attempt where the backend says nothing more. While it is the client that
+// takes nothing, the backend is not to blame, and the client has limits of its own.
+func (f *flow) idle() {
+	if f.writing.Load() {
+		f.timer.Reset(f.limits.Idle)
+		return
+	}
+	f.cancel(errIdle)
 }
 
 func (f *flow) gone() *llm.Fault {

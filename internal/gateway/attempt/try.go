@@ -123,6 +123,7 @@ func (t *try) refused(r *http.Response) (*llm.Fault, []byte) {
 	if err != nil {
 		return t.broken(err), nil
 	}
+	body = []byte(redact.Text(string(body), t.candidate.Secrets()...)) // before anything of it is cut
 	if r.StatusCode == http.StatusOK {
 		// Some providers tell an error of a stream as a plain answer.
 		if _, fault := t.call.Endpoint.Answer(body); fault != nil {
@@ -132,6 +133,9 @@ func (t *try) refused(r *http.Response) (*llm.Fault, []byte) {
 	}
 	fault := t.call.Endpoint.Fault(r.StatusCode, body)
 	fault.Wait = llm.Wait(r.Header, time.Now())
+	if len(body) >= maxErrorBody {
+		return fault, nil // cut, so nothing to relay
+	}
 	return fault, body
 }
 
@@ -240,14 +244,14 @@ func (t *try) failed(fault *llm.Fault, body []byte, open ...io.Closer) (ends boo
 		return false
 	}
 	t.result.Relay, t.result.Header, t.result.Answered = true, t.header, t.candidate
-	t.result.Tail = []byte(redact.Text(string(body), t.candidate.Key))
+	t.result.Tail = []byte(redact.Text(string(body), t.candidate.Secrets()...))
 	return true
 }
 
 // settle tells the backend's state of a fault. What the client, or the limit of the
 // whole request, ended says nothing about the backend.
 func (t *try) settle(fault *llm.Fault) {
-	fault.Message = redact.Text(fault.Message, t.candidate.Key) // it is kept, and shown
+	fault.Message = redact.Text(fault.Message, t.candidate.Secrets()...) // it is kept, and shown
 	if fault.Class != llm.ClientCancelled && t.client.Err() == nil && !t.overdue() {
 		t.permit.Failed(fault, time.Now())
 	}
@@ -279,9 +283,4 @@ func (t *try) keep(body io.ReadCloser) {
 		_ = body.Close()
 		t.permit.Release()
 	}
-}
-
-// idleTimer ends the attempt where a stream that has begun says nothing more.
-func idleTimer(t *try) *time.Timer {
-	return time.AfterFunc(t.limits.Idle, func() { t.cancel(errIdle) })
 }

@@ -39,8 +39,8 @@ type known struct {
 func (w *Walker) Do(ctx context.Context, call *Call, limits Limits, sink Sink) *Result {
 	result := &Result{Status: ledger.Failed, Usage: llm.Usage{Source: llm.Missing}}
 	k := &walk{Walker: w, call: call, limits: limits, sink: sink, result: result, known: make([]known, len(call.Candidates))}
+	defer k.leave()
 	k.run(ctx)
-	k.leave()
 	return result
 }
 
@@ -140,7 +140,15 @@ func (k *walk) try(ctx context.Context, i int, permit backend.Permit, emergency 
 		walker: k.Walker, call: k.call, limits: k.limits, sink: k.sink, result: k.result, candidate: &k.call.Candidates[i],
 		permit: permit, emergency: emergency, started: time.Now(),
 	}
-	return t.run(ctx)
+	ran := false
+	defer func() {
+		if !ran {
+			t.permit.Release() // a panic must not keep a place, or the one trial, for ever
+		}
+	}()
+	ended := t.run(ctx)
+	ran = true
+	return ended
 }
 
 // patience is for how long the request may wait in line.
@@ -161,7 +169,8 @@ func (k *walk) wait(ctx context.Context, due time.Duration) bool {
 	}
 	var err error
 	if k.ticket == nil {
-		k.ticket, err = k.Queue.Join(k.call.Line)
+		k.ticket, err = k.Queue.Join(k.line())
+		due = 0 // a place that became free since the last look woke nobody
 	}
 	if err == nil {
 		err = k.ticket.Wait(ctx, due, k.until)
@@ -177,6 +186,16 @@ func (k *walk) wait(ctx context.Context, due time.Duration) bool {
 		k.result.soonest(due)
 	}
 	return false
+}
+
+// line is in which the request waits. One that some backends are spent for cannot be
+// served as soon as others, and must not stand before them.
+func (k *walk) line() queue.Line {
+	l := k.call.Line
+	if slices.ContainsFunc(k.known, func(x known) bool { return x.spent }) {
+		l.Own = k.own.Add(1)
+	}
+	return l
 }
 
 func (k *walk) leave() {

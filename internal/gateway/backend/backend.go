@@ -60,6 +60,23 @@ type Backend struct {
 // Provider is the host that the backend calls, for people.
 func (c *Config) Provider() string { return c.BaseURL.Host }
 
+// Secrets are what no message may hold: the key, and the values of configured headers,
+// which may be credentials too.
+func (c *Config) Secrets() []redact.Secret {
+	secrets := []redact.Secret{c.Key}
+	for _, values := range c.Headers {
+		for _, v := range values {
+			if len(v) >= shortestSecret {
+				secrets = append(secrets, redact.Secret(v))
+			}
+		}
+	}
+	return secrets
+}
+
+// shortestSecret keeps short words, such as versions, readable in messages.
+const shortestSecret = 8
+
 // MaskedKey shows enough of the key to recognise it, and no more.
 func (c *Config) MaskedKey() string {
 	key := c.Key.Reveal()

@@ -112,23 +112,32 @@ func (s *State) Keep() Kept {
 func (s *State) Restore(k Kept, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.broken, s.cooled, s.reason, s.detail, s.level, s.failures = k.Broken, k.Cooled, k.Reason, k.Detail, k.Level, k.Failures
+	s.broken, s.cooled, s.reason, s.detail = k.Broken, k.Cooled, k.Reason, k.Detail
+	s.level, s.failures = max(k.Level, 0), max(k.Failures, 0)
 	s.since = k.Since
 	if !k.Until.IsZero() {
-		s.until = now.Add(min(k.Until.Sub(now), max(k.Until.Sub(k.Since), 0)))
+		s.until = now.Add(left(k.Until, k.Since, now))
 	}
 	if !k.Asked.IsZero() {
-		s.asked = now.Add(min(k.Asked.Sub(now), max(k.Asked.Sub(k.Since), 0)))
+		s.asked = now.Add(left(k.Asked, k.Since, now))
 	}
 	for model, b := range k.Blocks {
-		s.blocks[model] = block{now.Add(min(b.Until.Sub(now), s.policy.Max)), b.Level, b.Class}
+		s.blocks[model] = block{now.Add(min(b.Until.Sub(now), s.policy.Max)), max(b.Level, 0), b.Class}
 	}
+}
+
+// left is how much of a wait is left, never more than the whole of it or than any
+// provider may ask for.
+func left(until, since, now time.Time) time.Duration {
+	return min(until.Sub(now), max(until.Sub(since), 0), llm.MaxWait)
 }
 
 // KeyChanged ends an error that the old key caused.
 func (s *State) KeyChanged() {
 	s.mu.Lock()
 	broken := s.broken == llm.Auth || s.broken == llm.Quota
+	s.refusals = 0
+	s.generation++ // what is under way with the old key says nothing about the new one
 	s.mu.Unlock()
 	if broken {
 		s.Reset()

@@ -10,7 +10,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
 )
 
-// maxDoublings keeps the shift below from overflowing; Max is reached long before.
+// maxDoublings bounds the loop below; Max is reached long before.
 const maxDoublings = 20
 
 // State is what is known of a backend by calling it. Its methods may be used from
@@ -35,6 +35,7 @@ type State struct {
 	refusals   int       // 401 in a row
 	generation int64
 	trial      bool
+	holder     int64 // which trial it is
 	blocks     map[string]block
 	rpm, tpm   limit.Window
 	emergency  limit.Window // calls while cooling
@@ -92,6 +93,7 @@ type Permit struct {
 	tokens     int64 // taken; what is used is settled
 	mark       limit.Mark
 	trial      bool
+	holder     int64
 	emergency  bool
 }
 
@@ -133,7 +135,10 @@ func (s *State) Acquire(ask Ask, now time.Time) (p Permit, skip Skip, wait time.
 	if _, wait := s.rpm.Take(1, now); wait > 0 {
 		return p, SkipRPM, wait
 	}
-	s.trial = s.trial || status == HalfOpen
+	if status == HalfOpen {
+		s.trial = true
+		s.holder++
+	}
 	return s.permit(ask, status == HalfOpen, false, now), "", 0
 }
 
@@ -159,6 +164,9 @@ func (s *State) Emergency(ask Ask, now time.Time) (p Permit, ok bool) {
 	if ask.MaxInflight > 0 && s.inflight.Load() >= int64(ask.MaxInflight) {
 		return p, false
 	}
+	if s.rpm.Wait(1, now) > 0 || s.tpm.Wait(ask.Tokens, now) > 0 {
+		return p, false
+	}
 	if _, wait := s.emergency.Take(1, now); wait > 0 {
 		return p, false
 	}
@@ -169,7 +177,7 @@ func (s *State) Emergency(ask Ask, now time.Time) (p Permit, ok bool) {
 func (s *State) permit(ask Ask, trial, emergency bool, now time.Time) Permit {
 	s.inflight.Add(1)
 	return Permit{
-		state: s, model: ask.Model, generation: s.generation, tokens: ask.Tokens, mark: s.tpm.Use(ask.Tokens, now), trial: trial, emergency: emergency,
+		state: s, model: ask.Model, generation: s.generation, tokens: ask.Tokens, mark: s.tpm.Use(ask.Tokens, now), trial: trial, holder: s.holder, emergency: emergency,
 	}
 }
 
@@ -217,7 +225,8 @@ func (p *Permit) Settle(used int64, now time.Time) {
 
 func (s *State) endTrial(p *Permit) {
 	if p.trial {
-		p.trial, s.trial = false, false
+		p.trial = false
+		s.trial = s.trial && s.holder != p.holder // after a reset another may be the one
 	}
 }
 
@@ -255,13 +264,16 @@ func (p *Permit) Succeeded(ttfb time.Duration, now time.Time) {
 // Failed notes a fault.
 func (p *Permit) Failed(f *llm.Fault, now time.Time) {
 	s := p.state
-	s.mu.Lock()
-	changed := s.failed(p, f, now)
-	s.endTrial(p)
-	s.mu.Unlock()
-	if changed {
+	if s.settleFault(p, f, now) {
 		s.changed()
 	}
+}
+
+func (s *State) settleFault(p *Permit, f *llm.Fault, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.endTrial(p)
+	return s.failed(p, f, now)
 }
 
 // failed changes the state as the class says, and reports whether it did.
@@ -359,7 +371,14 @@ func (s *State) block(model string, f *llm.Fault, now time.Time) {
 }
 
 func (s *State) backoff(level int) time.Duration {
-	return min(s.policy.Base<<min(level, maxDoublings), s.policy.Max)
+	wait := s.policy.Base
+	for range min(level, maxDoublings) {
+		if wait >= s.policy.Max {
+			break
+		}
+		wait *= 2
+	}
+	return min(wait, s.policy.Max)
 }
 
 // nextDay is when the day of now ends.

@@ -54,8 +54,11 @@ func (x *exchange) candidates(endpoint *dialect.Endpoint, r *request.Request) ([
 		}
 		ask.Backend = backend
 	}
-	x.line = queue.Line{Model: r.Model, Dialect: string(ask.Dialect), Backend: ask.Backend, Needs: ask.Needs.String()}
 	candidates, lacks := x.plan.Table.Order(ask, x.started)
+	x.line = queue.Line{Plan: x.plan, Model: r.Model, Dialect: string(ask.Dialect)}
+	if len(lacks) > 0 {
+		x.line.Backends = pool.Names(candidates)
+	}
 	if len(candidates) == 0 {
 		return nil, &llm.Failure{
 			Status: http.StatusBadRequest, Code: "no_capable_backend",

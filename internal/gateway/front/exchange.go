@@ -133,11 +133,12 @@ func (x *exchange) read() ([]byte, *llm.Failure) {
 	if now := x.buffered.Add(x.held); x.plan.MaxBuffered > 0 && now > x.plan.MaxBuffered {
 		return nil, &llm.Failure{Status: http.StatusServiceUnavailable, Code: "overloaded", Message: "too many bytes of requests are held at the moment; try again shortly"}
 	}
-	_ = x.out.SetReadDeadline(x.started.Add(x.plan.BodyTimeout)) // a connection that knows no deadlines has none to keep
 	x.text = newText(&x.texts, x.r.ContentLength)
 	body, err := x.text.read(http.MaxBytesReader(x.w, x.r.Body, limit), x.r.ContentLength)
 	if err == nil {
 		_ = x.out.SetReadDeadline(time.Time{})
+		x.buffered.Add(int64(len(body)) - x.held)
+		x.held = int64(len(body))
 	} else {
 		// The server would read the rest before it answers, and wait for it.
 		x.w.Header().Set("Connection", "close")

@@ -65,8 +65,6 @@ type Handler struct {
 	Limiter   *iplimit.Limiter
 	Log       *slog.Logger
 	Health    http.Handler // /health and /ready
-	// Quiet logs finished requests at debug: another server logs them already.
-	Quiet bool
 
 	buffered atomic.Int64
 	texts    sync.Pool // of *text that nobody holds
@@ -91,6 +89,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header["X-Content-Type-Options"] = []string{"nosniff"}
 	if x.errors == (anthropic.Errors{}) {
 		header["Request-Id"] = header["X-Request-Id"] // where the dialect's clients look for it
+	}
+	if r.ContentLength != 0 {
+		// Also where the body is refused unread: the server reads it before it answers.
+		_ = x.out.SetReadDeadline(x.started.Add(x.plan.BodyTimeout)) // a connection that knows no deadlines has none to keep
 	}
 	defer x.finished()
 	defer x.recovered()
@@ -155,6 +157,11 @@ func (x *exchange) recovered() {
 		panic(p)
 	}
 	x.Log.Error("handler panicked", "panic", p, "stack", string(debug.Stack()), "request_id", x.requestID)
+	if x.row != nil {
+		x.row.Status, x.row.HTTPStatus, x.row.Detail.Code = ledger.Failed, http.StatusInternalServerError, "internal"
+		x.row.Duration = time.Since(x.started)
+		x.ledgerError = x.Ledger.Commit(x.row, x.plan.LedgerWait, false)
+	}
 	if x.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
@@ -169,7 +176,7 @@ func (x *exchange) finished() {
 	switch {
 	case x.ledgerError != nil:
 		level = slog.LevelError
-	case x.Quiet, x.route == "/health", x.route == "/ready":
+	case x.route == "/health", x.route == "/ready":
 		level = slog.LevelDebug
 	}
 	ctx := context.Background() // the request's own may have ended, and holds nothing for the log

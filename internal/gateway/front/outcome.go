@@ -69,11 +69,12 @@ func (x *exchange) failure(r *attempt.Result) *llm.Failure {
 		return nil
 	case r.Began:
 		return &llm.Failure{Status: http.StatusBadGateway, Code: "stream_interrupted", Message: fmt.Sprintf("the answer broke off (%s); what came before is not whole", r.Fault.Class)}
-	case r.Relay && isJSON(r.Header) && len(r.Tail) > 0:
+	case r.Relay && r.Fault.Status >= http.StatusBadRequest && isJSON(r.Header) && len(r.Tail) > 0:
 		x.row.HTTPStatus = r.Fault.Status
 		return nil
 	case r.Relay:
-		return &llm.Failure{Status: r.Fault.Status, Code: string(r.Fault.Class), Message: "the provider refused the request: " + r.Timeline[len(r.Timeline)-1].Error}
+		// A provider that tells an error with status 200 would have it taken for an answer.
+		return &llm.Failure{Status: max(r.Fault.Status, http.StatusBadRequest), Code: string(r.Fault.Class), Message: "the provider refused the request: " + r.Timeline[len(r.Timeline)-1].Error}
 	case r.Overdue:
 		return &llm.Failure{Status: http.StatusGatewayTimeout, Code: "request_timeout", Message: "no backend answered within the time that a request may take"}
 	default:
@@ -134,7 +135,7 @@ func retryAfter(wait time.Duration) string {
 // and returns false.
 func (x *exchange) record() bool {
 	x.row.Duration = time.Since(x.started)
-	x.ledgerError = x.Ledger.Commit(x.row, x.plan.LedgerWait)
+	x.ledgerError = x.Ledger.Commit(x.row, x.plan.LedgerWait, x.plan.LedgerClose)
 	x.Metrics.Request(x.label, x.row)
 	if x.ledgerError == nil {
 		return true

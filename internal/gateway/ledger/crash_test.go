@@ -56,7 +56,7 @@ func playLoad(path string, out io.Writer) error {
 		go func() {
 			for r := newRandom(uint64(side)); ; {
 				row := r.row(l)
-				if err := l.Commit(row, time.Minute); err != nil {
+				if err := l.Commit(row, time.Minute, false); err != nil {
 					failed <- err
 					return
 				}

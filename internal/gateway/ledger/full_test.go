@@ -136,7 +136,7 @@ func playFull(path string, out io.Writer) error {
 	}
 	stored := 0
 	for ; err == nil && stored < 10_000; stored++ {
-		err = l.Commit(r.row(l), time.Minute)
+		err = l.Commit(r.row(l), time.Minute, false)
 	}
 	_, _ = fmt.Fprintf(out, "after %d rows: %v; ready: %v\n", stored, err, l.Ready(ctx))
 	if !sqlstore.IsFull(err) || l.Ready(ctx) == nil {
@@ -145,7 +145,7 @@ func playFull(path string, out io.Writer) error {
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limits); err != nil {
 		return err
 	}
-	if err := l.Commit(r.row(l), time.Minute); err != nil {
+	if err := l.Commit(r.row(l), time.Minute, false); err != nil {
 		return fmt.Errorf("with space again: %w", err)
 	}
 	if err := l.Ready(ctx); err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/sqlstore"
@@ -69,7 +70,15 @@ type entry struct {
 	ended    bool  // then share counts
 	share    share
 	done     chan error
+	state    atomic.Int32
 }
+
+// The states of an entry.
+const (
+	waiting   int32 = iota
+	claimed         // it is being stored
+	withdrawn       // its owner gave up, and said that it is not stored
+)
 
 // newEntry takes from the row all that is stored: its owner may change it later.
 func newEntry(r *Row, zone *time.Location) (*entry, error) {
@@ -136,6 +145,9 @@ func (l *Ledger) store(ctx context.Context, tx *sql.Tx, batch []*entry) error {
 
 func (l *Ledger) insertRows(ctx context.Context, insert *sql.Stmt, batch []*entry) error {
 	for _, e := range batch {
+		if !e.state.CompareAndSwap(waiting, claimed) && e.state.Load() == withdrawn {
+			continue
+		}
 		result, err := insert.ExecContext(ctx, e.args...)
 		if err != nil {
 			return fmt.Errorf("storing request %s: %w", e.id, err)
@@ -153,7 +165,7 @@ func (l *Ledger) insertRows(ctx context.Context, insert *sql.Stmt, batch []*entr
 
 func upsertPins(ctx context.Context, upsert *sql.Stmt, batch []*entry) error {
 	for _, e := range batch {
-		if !e.pins() {
+		if !e.pins() || e.state.Load() == withdrawn {
 			continue
 		}
 		if _, err := upsert.ExecContext(ctx, e.client, e.response, e.backend, e.at.UnixMilli()); err != nil {

@@ -41,7 +41,7 @@ const (
 )
 
 // ErrSlow is returned by Commit where the commit takes longer than its caller waits.
-// The row may be there later.
+// Whether the row is there later is said by Commit.
 var ErrSlow = errors.New("the ledger's commit takes too long")
 
 // Options says how to open a ledger.
@@ -141,8 +141,9 @@ func (l *Ledger) NextID(now time.Time) ID {
 }
 
 // Commit stores the row and returns once it is durable, or an error, ErrSlow after
-// maxWait.
-func (l *Ledger) Commit(row *Row, maxWait time.Duration) error {
+// maxWait. The row may be stored later then, unless certain is wanted: then it is
+// not, and where it is being stored at that moment, Commit waits for the end of it.
+func (l *Ledger) Commit(row *Row, maxWait time.Duration, certain bool) error {
 	e, err := newEntry(row, l.zone)
 	if err != nil {
 		return err
@@ -158,8 +159,11 @@ func (l *Ledger) Commit(row *Row, maxWait time.Duration) error {
 	case err := <-e.done:
 		return err
 	case <-timer.C:
+	}
+	if !certain || e.state.CompareAndSwap(waiting, withdrawn) {
 		return ErrSlow
 	}
+	return <-e.done // it is being stored at this moment
 }
 
 // Poke makes Run keep changed backend states soon, without a row.

@@ -49,7 +49,7 @@ func TestRowsComeBackAsTheyWere(t *testing.T) {
 		Detail:   Detail{Dialect: "openai", Stream: true, NativeID: "n", Provider: "x", ClientIP: "127.0.0.1", UserAgent: "u", Code: "k", Error: "e", Price: &price, UsageSource: llm.Estimated, Reasoning: 1, CacheWrite1h: 2, Label: "other", ResponseID: "resp_1"},
 		Timeline: []Attempt{{Outcome: OutcomeSkipped, Backend: "a", Skip: "cooling"}, {Outcome: OutcomeFailed, Backend: "b", Class: llm.Timeout, Started: time.Millisecond, Duration: time.Second}},
 	}
-	if err := l.Commit(&row, time.Minute); err != nil {
+	if err := l.Commit(&row, time.Minute, false); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{row.ID.String(), "mine", row.ID.RequestID()} {
@@ -99,12 +99,12 @@ func TestAnOpenRowHidesNoFinalOne(t *testing.T) {
 	}
 	final := row
 	final.Status = Completed
-	if err := l.Commit(&final, time.Minute); err != nil {
+	if err := l.Commit(&final, time.Minute, false); err != nil {
 		t.Fatal(err)
 	}
 	open.written = "" // the sweep comes late
 	l.Poke()
-	if err := l.Commit(&Row{ID: l.NextID(time.Now()), Status: Failed}, time.Minute); err != nil {
+	if err := l.Commit(&Row{ID: l.NextID(time.Now()), Status: Failed}, time.Minute, false); err != nil {
 		t.Fatal(err)
 	}
 	l.End(open)
@@ -117,7 +117,7 @@ func TestOpenRowsBecomeInterrupted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "l.db")
 	l, stop := opened(t, path)
 	id := l.NextID(time.Now())
-	if err := l.Commit(&Row{ID: id, Status: Pending}, time.Minute); err != nil {
+	if err := l.Commit(&Row{ID: id, Status: Pending}, time.Minute, false); err != nil {
 		t.Fatal(err)
 	}
 	stop()
@@ -143,7 +143,7 @@ func TestCommitDoesNotWaitForEver(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if err := l.Commit(&Row{ID: 1}, time.Millisecond); !errors.Is(err, ErrSlow) {
+	if err := l.Commit(&Row{ID: 1}, time.Millisecond, false); !errors.Is(err, ErrSlow) {
 		t.Errorf("nobody commits: %v", err)
 	}
 }

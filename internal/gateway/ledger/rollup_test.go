@@ -146,7 +146,7 @@ func TestRollupsAreTheSumOfRows(t *testing.T) {
 }
 
 func commit(t testing.TB, l *Ledger, row *Row) {
-	if err := l.Commit(row, time.Minute); err != nil {
+	if err := l.Commit(row, time.Minute, false); err != nil {
 		t.Error(err)
 	}
 }
@@ -239,7 +239,7 @@ func TestCommitsThatFailLeaveNoTrace(t *testing.T) {
 		refuse(table, true)
 		row := r.row(l)
 		row.ResponseID, row.Backend = "resp_1", "b"
-		if err := l.Commit(row, time.Minute); err == nil || !strings.Contains(err.Error(), "refused") {
+		if err := l.Commit(row, time.Minute, false); err == nil || !strings.Contains(err.Error(), "refused") {
 			t.Errorf("%s refused: %v", table, err)
 		}
 		refuse(table, false)

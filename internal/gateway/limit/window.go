@@ -33,6 +33,8 @@ type use struct {
 // Mark names what was taken, to be settled.
 type Mark int
 
+const noMark Mark = -1
+
 // Configure sets the limit; 0 = none. What was used counts under a new limit too.
 func (w *Window) Configure(limit int) {
 	w.limit = int64(limit)
@@ -79,7 +81,7 @@ func (w *Window) Wait(n int64, now time.Time) time.Duration {
 // Take takes n, or returns how long until it can.
 func (w *Window) Take(n int64, now time.Time) (Mark, time.Duration) {
 	if wait := w.Wait(n, now); wait > 0 {
-		return 0, wait
+		return noMark, wait
 	}
 	return w.Use(n, now), 0
 }
@@ -87,7 +89,7 @@ func (w *Window) Take(n int64, now time.Time) (Mark, time.Duration) {
 // Use takes n whatever the limit says.
 func (w *Window) Use(n int64, now time.Time) Mark {
 	if w.limit == 0 {
-		return 0
+		return noMark // a limit may be set before it is settled
 	}
 	w.pass(now)
 	w.sum += n
@@ -102,7 +104,7 @@ func (w *Window) Use(n int64, now time.Time) Mark {
 // Settle changes what was taken by more, which may be negative. What has left the
 // window meanwhile counts as of now.
 func (w *Window) Settle(m Mark, more int64, now time.Time) {
-	if w.limit == 0 || more == 0 {
+	if w.limit == 0 || more == 0 || m == noMark {
 		return
 	}
 	w.pass(now)

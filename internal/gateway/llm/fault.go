@@ -32,8 +32,8 @@ type Step struct {
 	Drop    bool // asked for by the gateway, not for the client
 }
 
-// maxWait bounds what a provider may ask for: beyond it is a misread header.
-const maxWait = 32 * 24 * time.Hour
+// MaxWait bounds what a provider may ask for: beyond it is a misread header.
+const MaxWait = 32 * 24 * time.Hour
 
 // Wait reads how long the provider asks to be left alone: retry-after-ms,
 // retry-after (seconds or an HTTP date), else the latest of the rate limit resets
@@ -56,7 +56,7 @@ func Wait(h http.Header, now time.Time) time.Duration {
 	spent := func(remaining string) bool { return strings.TrimSpace(h.Get(remaining)) == "0" }
 	for _, limit := range []string{"Requests", "Tokens"} {
 		if d, err := time.ParseDuration(h.Get("X-Ratelimit-Reset-" + limit)); err == nil && spent("X-Ratelimit-Remaining-"+limit) {
-			longest = max(longest, min(d, maxWait))
+			longest = max(longest, min(d, MaxWait))
 		}
 	}
 	for _, limit := range []string{"Requests", "Tokens", "Input-Tokens", "Output-Tokens"} {
@@ -73,12 +73,12 @@ func Wait(h http.Header, now time.Time) time.Duration {
 	return longest
 }
 
-// until is the time from now on, at most maxWait; negative where it is over.
-func until(at, now time.Time) time.Duration { return min(at.Sub(now), maxWait) }
+// until is the time from now on, at most MaxWait; negative where it is over.
+func until(at, now time.Time) time.Duration { return min(at.Sub(now), MaxWait) }
 
 func bounded(d float64) time.Duration {
-	if !(d < float64(maxWait)) {
-		return maxWait
+	if !(d < float64(MaxWait)) {
+		return MaxWait
 	}
 	return time.Duration(d)
 }

@@ -21,17 +21,17 @@ func TestWait(t *testing.T) {
 		{"past date", map[string]string{"Retry-After": "Sun, 22 Nov 2026 09:01:00 GMT"}, 0},
 		{"negative", map[string]string{"Retry-After": "-3"}, 0},
 		{"not a number", map[string]string{"Retry-After": "NaN"}, 0},
-		{"absurd", map[string]string{"Retry-After": "1e300"}, maxWait},
+		{"absurd", map[string]string{"Retry-After": "1e300"}, MaxWait},
 		{"reset of what is used up", map[string]string{"X-Ratelimit-Remaining-Requests": "0", "X-Ratelimit-Reset-Requests": "6m0s", "X-Ratelimit-Remaining-Tokens": "5", "X-Ratelimit-Reset-Tokens": "1h"}, 6 * time.Minute},
 		{"the later reset", map[string]string{"X-Ratelimit-Remaining-Requests": "0", "X-Ratelimit-Reset-Requests": "12ms", "X-Ratelimit-Remaining-Tokens": "0", "X-Ratelimit-Reset-Tokens": "1s"}, time.Second},
 		{"an Anthropic reset", map[string]string{"Anthropic-Ratelimit-Input-Tokens-Remaining": "0", "Anthropic-Ratelimit-Input-Tokens-Reset": "2026-11-22T10:00:42Z", "Anthropic-Ratelimit-Requests-Remaining": "9", "Anthropic-Ratelimit-Requests-Reset": "2026-11-22T11:00:00Z"}, 42 * time.Second},
 		{"the later of them", map[string]string{"Anthropic-Ratelimit-Tokens-Remaining": "0", "Anthropic-Ratelimit-Tokens-Reset": "2026-11-22T18:01:00+08:00", "Anthropic-Ratelimit-Output-Tokens-Remaining": "0", "Anthropic-Ratelimit-Output-Tokens-Reset": "2026-11-22T10:00:30Z"}, time.Minute},
 		{"one that is over", map[string]string{"Anthropic-Ratelimit-Requests-Remaining": "0", "Anthropic-Ratelimit-Requests-Reset": "2026-11-22T09:59:00Z"}, 0},
-		{"one that is absurd", map[string]string{"Anthropic-Ratelimit-Requests-Remaining": "0", "Anthropic-Ratelimit-Requests-Reset": "9999-11-22T09:59:00Z"}, maxWait},
+		{"one that is absurd", map[string]string{"Anthropic-Ratelimit-Requests-Remaining": "0", "Anthropic-Ratelimit-Requests-Reset": "9999-11-22T09:59:00Z"}, MaxWait},
 		{"that of a subscription", map[string]string{"Anthropic-Ratelimit-Unified-Status": "rejected", "Anthropic-Ratelimit-Unified-Reset": "1795345200"}, time.Hour},
 		{"without its status", map[string]string{"Anthropic-Ratelimit-Unified-Reset": "1795345200"}, time.Hour},
 		{"not reached", map[string]string{"Anthropic-Ratelimit-Unified-Status": "allowed_warning", "Anthropic-Ratelimit-Unified-Reset": "1795345200"}, 0},
-		{"an absurd one", map[string]string{"Anthropic-Ratelimit-Unified-Reset": "9223372036854775807"}, maxWait},
+		{"an absurd one", map[string]string{"Anthropic-Ratelimit-Unified-Reset": "9223372036854775807"}, MaxWait},
 		{"one before time began", map[string]string{"Anthropic-Ratelimit-Unified-Reset": "-9223372036854775808"}, 0},
 		{"retry-after wins", map[string]string{"Retry-After": "3", "Anthropic-Ratelimit-Unified-Reset": "1795345200"}, 3 * time.Second},
 		{"reset of nothing", map[string]string{"X-Ratelimit-Reset-Requests": "6m0s"}, 0},
@@ -56,7 +56,7 @@ func FuzzWait(f *testing.F) {
 			"Retry-After-Ms": {ms}, "Retry-After": {after}, "X-Ratelimit-Remaining-Tokens": {"0"}, "X-Ratelimit-Reset-Tokens": {reset},
 			"Anthropic-Ratelimit-Tokens-Remaining": {"0"}, "Anthropic-Ratelimit-Tokens-Reset": {anthropic}, "Anthropic-Ratelimit-Unified-Reset": {unified},
 		}
-		if d := Wait(h, time.Now()); d < 0 || d > maxWait {
+		if d := Wait(h, time.Now()); d < 0 || d > MaxWait {
 			t.Fatalf("Wait = %s", d)
 		}
 	})

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -61,12 +60,4 @@ func (c *Candidate) can(word string) bool {
 		return c.Model.Reasoning
 	}
 	return slices.Contains(c.Model.InputModalities, word) || slices.ContainsFunc(c.Model.Capabilities, func(has string) bool { return strings.EqualFold(has, word) })
-}
-
-// String tells needs apart; it is empty where there are none.
-func (n *Needs) String() string {
-	if len(n.Modalities)+len(n.Capabilities)+len(n.Betas) == 0 && !n.Reasoning {
-		return ""
-	}
-	return fmt.Sprint(n.Modalities, n.Reasoning, n.Capabilities, n.Betas)
 }

@@ -12,6 +12,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
@@ -114,8 +115,8 @@ type Ask struct {
 	Backend string // the only one that will do; "" = any
 }
 
-// Order returns the candidates for a request, best first. Where there are none although
-// the model is known, lacks says what no backend of it has.
+// Order returns the candidates for a request, best first, and what the backends that
+// map the model and were left out lack.
 func (t *Table) Order(ask *Ask, now time.Time) (candidates []Candidate, lacks []string) {
 	pools := t.models[ask.Model]
 	n := 0
@@ -137,10 +138,17 @@ func (t *Table) Order(ask *Ask, now time.Time) (candidates []Candidate, lacks []
 			t.arrange(out[from:], ask, now)
 		}
 	}
-	if len(out) > 0 {
-		return out, nil
+	return out, lacks
+}
+
+// Names tells sets of candidates apart, whatever their order.
+func Names(candidates []Candidate) string {
+	names := make([]string, len(candidates))
+	for i := range candidates {
+		names[i] = candidates[i].Name
 	}
-	return nil, lacks
+	slices.Sort(names)
+	return strings.Join(names, "\x00")
 }
 
 type ranked struct {

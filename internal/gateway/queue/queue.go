@@ -21,9 +21,11 @@ var ErrTimeout = errors.New("the queue took too long")
 
 // Line names requests that could be served by the same backends.
 type Line struct {
-	Model, Dialect string
-	Backend        string // the only one that will do; "" = any
-	Needs          string
+	Plan     any // what identifies the configuration: a later one may have more backends
+	Model    string
+	Dialect  string
+	Backends string // their names, where not all of the model and dialect will do
+	Own      uint64 // not 0: of one request alone, which has tried some of them already
 }
 
 // Queue holds the lines. The zero value lets nobody wait.

@@ -97,7 +97,7 @@ func readEvent(data []byte) (e event, err error) {
 // Frame implements [dialect.Stream].
 func (s *stream) Frame(f sse.Frame) (llm.Step, *llm.Fault) {
 	switch {
-	case f.Data == nil:
+	case len(f.Data) == 0: // an event without data is none
 		return llm.Step{}, nil
 	case bytes.HasPrefix(f.Data, []byte("[DONE]")): // of servers that speak two dialects
 		return llm.Step{End: true}, nil

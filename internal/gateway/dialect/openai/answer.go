@@ -64,7 +64,7 @@ func (s *stream) Complete() bool { return s.ended || s.seen != 0 && s.seen == s.
 // Frame implements [dialect.Stream].
 func (s *stream) Frame(f sse.Frame) (llm.Step, *llm.Fault) {
 	switch {
-	case f.Data == nil:
+	case len(f.Data) == 0: // an event without data is none
 		return llm.Step{}, nil
 	case bytes.HasPrefix(f.Data, []byte("[DONE]")):
 		// Without any choice there was no answer, whatever the marker says.
@@ -82,6 +82,9 @@ func (s *stream) Frame(f sse.Frame) (llm.Step, *llm.Fault) {
 				fault = streamFault(raw)
 			}
 		case "choices":
+			if string(raw) == "null" {
+				return nil // a list without elements, as some programs write it
+			}
 			return jsonscan.Array(raw, func(choice jsonscan.Span) error {
 				choices++
 				n, err := s.choice(choice.Of(raw))
@@ -109,7 +112,7 @@ func (s *stream) choice(raw []byte) (content int, err error) {
 		case "index":
 			index = wire.Count(v)
 		case "finish_reason":
-			finished = string(v) != "null"
+			finished = wire.Truthy(v) // some send "" until the end
 		case "text": // of a completion
 			if wire.Truthy(v) {
 				content += len(v)

@@ -26,7 +26,7 @@ func TestAnswer(t *testing.T) {
 		{"thinking beyond the completion", `{"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":3,"total_tokens":20,"completion_tokens_details":{"reasoning_tokens":7}}}`, llm.Usage{Input: 10, Output: 10, Reasoning: 7, Source: llm.Reported}, ""},
 		{"a total alone", `{"choices":[],"usage":{"total_tokens":20}}`, llm.Usage{Input: 20, Source: llm.Reported}, ""},
 		{"a total that is too small", `{"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":3,"total_tokens":1}}`, llm.Usage{Input: 10, Output: 3, Source: llm.Reported}, ""},
-		{"nonsense counts", `{"choices":[],"usage":{"prompt_tokens":-3,"completion_tokens":1e3,"prompt_tokens_details":{"cached_tokens":99}}}`, llm.Usage{Source: llm.Reported}, ""},
+		{"nonsense counts", `{"choices":[],"usage":{"prompt_tokens":-3,"completion_tokens":1e3,"prompt_tokens_details":{"cached_tokens":99}}}`, llm.Usage{Output: 1000, Source: llm.Reported}, ""},
 		{"error with status 200", `{"error":{"message":"slow down","type":"rate_limit_error"}}`, llm.Usage{Source: llm.Missing}, llm.RateLimit},
 		{"error null", `{"error":null,"choices":[]}`, llm.Usage{Source: llm.Missing}, ""},
 		{"html", `<html>`, llm.Usage{Source: llm.Missing}, llm.Malformed},

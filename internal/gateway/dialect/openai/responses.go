@@ -98,7 +98,7 @@ type event struct {
 // Frame implements [dialect.Stream].
 func (s *events) Frame(f sse.Frame) (llm.Step, *llm.Fault) {
 	switch {
-	case f.Data == nil:
+	case len(f.Data) == 0: // an event without data is none
 		return llm.Step{}, nil
 	case bytes.HasPrefix(f.Data, []byte("[DONE]")): // of servers that say both
 		return llm.Step{End: true}, nil

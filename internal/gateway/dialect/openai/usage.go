@@ -53,6 +53,9 @@ func readUsage(raw []byte, into *llm.Usage) bool {
 	}
 	u := llm.Usage{Source: llm.Reported, CacheRead: min(cached, prompt), Output: output, Reasoning: min(reasoning, output)}
 	u.Input = prompt - u.CacheRead
+	if u.Total() == 0 {
+		return true // a report that reports nothing: no request uses no tokens
+	}
 	*into = u
 	return true
 }

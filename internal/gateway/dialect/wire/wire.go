@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"math"
 	"strconv"
 	"unicode/utf8"
 
@@ -29,7 +30,14 @@ const maxCount = 1 << 40
 // anything, is none.
 func Counted(raw []byte) (n int64, there bool) {
 	n, err := strconv.ParseInt(string(raw), 10, 64)
-	if err != nil || n < 0 || n > maxCount {
+	if err != nil { // some write 10.0
+		f, notNumber := strconv.ParseFloat(string(raw), 64)
+		if notNumber != nil || f != math.Trunc(f) || math.Abs(f) > maxCount {
+			return 0, false
+		}
+		n = int64(f)
+	}
+	if n < 0 || n > maxCount {
 		return 0, false
 	}
 	return n, true
