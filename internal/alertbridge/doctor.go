@@ -52,6 +52,7 @@ func (c *Config) diagnose(ctx context.Context, built *assembly) []finding {
 		}
 		out = append(out, f)
 	}
+	out = append(out, c.diagnoseButtons())
 	out = append(out, c.diagnoseAlertmanager(ctx)...)
 	for _, link := range []struct{ key, base string }{{"links.grafana", c.Links.Grafana}, {"links.runbooks", c.Links.Runbooks}} {
 		f := finding{subject: link.key, detail: link.base}
@@ -65,6 +66,21 @@ func (c *Config) diagnose(ctx context.Context, built *assembly) []finding {
 		out = append(out, f)
 	}
 	return out
+}
+
+// diagnoseButtons says whether cards have buttons, by the configuration alone: a
+// connection of the doctor's would be told of presses in the bridge's place.
+func (c *Config) diagnoseButtons() finding {
+	switch {
+	case c.Feishu.Callbacks != callbacksLong:
+		return finding{"buttons", "feishu.callbacks is off, cards have no buttons", ""}
+	case !c.hasApp():
+		return finding{"buttons", "no app is set, and custom bots cannot have any", ""}
+	case len(c.operators()) == 0:
+		return finding{"buttons", "operators is empty, cards have no buttons; name there who may press them, and have the app subscribe to card.action.trigger by long connection", ""}
+	default:
+		return finding{"buttons", fmt.Sprintf("%d operator(s); /ready of the running bridge tells whether presses are heard of", len(c.operators())), ""}
+	}
 }
 
 // clockTolerance is how far the clock may be off: a custom bot's sign is valid

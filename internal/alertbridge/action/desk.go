@@ -68,7 +68,7 @@ type Policy struct {
 }
 
 // Look names everything of the policy that is to be seen on cards.
-func (p Policy) Look() string {
+func (p *Policy) Look() string {
 	switch {
 	case !p.Buttons:
 		return ""
@@ -203,16 +203,16 @@ func detail(v Value) string {
 }
 
 // apply changes an open card as the value says, if the card still offers it.
-func (policy *Policy) apply(c *card.Card, v Value, p Press, now time.Time) Result {
-	mark, done := card.Mark{By: p.Operator, At: now}, false
+func (p *Policy) apply(c *card.Card, v Value, press Press, now time.Time) Result {
+	mark, done := card.Mark{By: press.Operator, At: now}, false
 	switch {
-	case !policy.Buttons:
+	case !p.Buttons:
 	case v.Kind == render.Acknowledge:
 		done = c.Acknowledge(mark)
-	case !policy.Silencing || v.Turn != c.Holds:
+	case !p.Silencing || v.Turn != c.Holds:
 	case v.Kind == render.Silence:
-		done = slices.Contains(policy.Silences, v.For) &&
-			c.Silence(card.Hold{ID: ulid.Make().String(), By: p.Operator, Chat: p.ChatID, At: now, Until: now.Add(v.For)})
+		done = slices.Contains(p.Silences, v.For) &&
+			c.Silence(card.Hold{ID: ulid.Make().String(), By: press.Operator, Chat: press.ChatID, At: now, Until: now.Add(v.For)})
 	case v.Kind == render.EndSilence:
 		done = c.EndSilence(mark)
 	}

@@ -2,6 +2,7 @@ package card
 
 import (
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -182,10 +183,8 @@ func (c *Card) overlooked(s Snapshot) {
 
 func (h *Hold) mutes(silences []string) bool {
 	for _, p := range h.Parts {
-		for _, id := range silences {
-			if p.Silence == id {
-				return true
-			}
+		if slices.Contains(silences, p.Silence) {
+			return true
 		}
 	}
 	return false

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -131,8 +132,8 @@ func (e *Escalator) round(ctx context.Context) error {
 	o, listed := e.options.Load(), map[string]bool{}
 	for receiver, steps := range o.Steps {
 		// The last steps first, so that a card takes one step a round at most.
-		for i := len(steps) - 1; i >= 0; i-- {
-			cards, err := e.store.Escalable(ctx, receiver, i, time.Now().Add(-steps[i].After), atOnce)
+		for i, step := range slices.Backward(steps) {
+			cards, err := e.store.Escalable(ctx, receiver, i, time.Now().Add(-step.After), atOnce)
 			if err != nil {
 				return err
 			}

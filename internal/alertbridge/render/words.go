@@ -75,12 +75,12 @@ func SpanIn(language string) func(time.Duration) string {
 			separator = " "
 		}
 		for i, u := range units {
-			n := d / u.span
+			n := int64(d / u.span)
 			// A day is 24 hours, as the choices are written.
 			if n == 0 || (i == 0 && d < 2*u.span) {
 				continue
 			}
-			d -= n * u.span
+			d %= u.span
 			unit := u.en
 			if language == "zh-CN" {
 				unit = u.zh
@@ -88,7 +88,7 @@ func SpanIn(language string) func(time.Duration) string {
 			if out != "" {
 				out += separator
 			}
-			out += strconv.FormatInt(int64(n), 10) + unit
+			out += strconv.FormatInt(n, 10) + unit
 		}
 		return out
 	}

@@ -113,23 +113,28 @@ func valueOf(m Message, label string, fault FaultKind) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch fault {
-	case FaultReplay:
+	if fault == FaultForged {
+		return forge(now.Value), nil
+	}
+	if fault == FaultReplay {
 		for _, old := range m.Revisions {
 			if b, err := buttonOf(old, label); err == nil && !reflect.DeepEqual(b.Value, now.Value) {
 				return b.Value, nil
 			}
 		}
-	case FaultForged:
-		forged := maps.Clone(now.Value)
-		for name, v := range forged {
-			if text, ok := v.(string); ok && text != "" {
-				forged[name] = text[:len(text)-1] + string(text[len(text)-1]^1)
-			}
-		}
-		return forged, nil
 	}
 	return now.Value, nil
+}
+
+// forge changes the last character of each text of a value.
+func forge(value map[string]any) map[string]any {
+	forged := maps.Clone(value)
+	for name, v := range forged {
+		if text, ok := v.(string); ok && text != "" {
+			forged[name] = text[:len(text)-1] + string(text[len(text)-1]^1)
+		}
+	}
+	return forged
 }
 
 func buttonOf(r Revision, label string) (card.Element, error) {
@@ -173,23 +178,21 @@ func (s *Server) deliver(ctx context.Context, app string, event []byte, fault Fa
 	case FaultDropBefore, FaultOutage:
 		s.links.drop()
 		p.refuse(codeNoAnswer)
-		return
 	case FaultHang:
 		<-ctx.Done()
 		p.refuse(codeNoAnswer)
-		return
 	case FaultLate:
 		s.late(ctx, app, event, time.Duration(max(fault.Reset, 1))*time.Second, p)
-		return
-	}
-	s.ask(ctx, app, event, p)
-	switch fault.Kind {
 	case FaultTwice:
+		s.ask(ctx, app, event, p)
 		var again Press
 		s.ask(ctx, app, event, &again)
 	case FaultDropAfter, FaultHangAfter:
+		s.ask(ctx, app, event, p)
 		s.links.drop()
 		p.refuse(codeNoAnswer)
+	default:
+		s.ask(ctx, app, event, p)
 	}
 }
 
