@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strconv"
@@ -361,7 +362,7 @@ func TestTheRequestsOwnLimit(t *testing.T) {
 func TestOneAddressForBoth(t *testing.T) {
 	p := newProviders(t, provider.Options{})
 	address := testtool.FreeAddress(t)
-	config := writeConfig(t, settings{providers: p.url})
+	config := writeConfig(t, settings{providers: p.url, server: "shutdown_grace: 200ms"})
 	text, err := os.ReadFile(config)
 	if err != nil {
 		t.Fatal(err)
@@ -384,12 +385,31 @@ func TestOneAddressForBoth(t *testing.T) {
 	if a := g.post(`{"model":`); a.status != 400 || ending(t, a, false) != endError {
 		t.Errorf("%d %s", a.status, a.body)
 	}
+	// Stopping keeps its promises here too.
+	p.fault(t, provider.Fault{Kind: provider.Stall, Chunks: 3})
+	response, err := g.stream(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	cut := make(chan answer, 1)
+	go func() {
+		body, err := io.ReadAll(response.Body)
+		cut <- answer{response.StatusCode, response.Header, string(body), err}
+	}()
+	g.stop()
+	if got := ending(t, <-cut, true); got != endCut {
+		t.Errorf("a stream that was open at the stop ended %s", got)
+	}
+	if row := start(t, config).timeline(response.Header.Get("X-Gateway-Request")); row.Status != "interrupted" {
+		t.Errorf("row %+v", row.Request)
+	}
 }
 
 // TestAddressLimit: an address that calls too often is refused before anything else.
 func TestAddressLimit(t *testing.T) {
 	p := newProviders(t, provider.Options{})
-	config := writeConfig(t, settings{providers: p.url})
+	config := writeConfig(t, settings{providers: p.url, server: "shutdown_grace: 200ms"})
 	text, err := os.ReadFile(config)
 	if err != nil {
 		t.Fatal(err)
@@ -405,5 +425,32 @@ func TestAddressLimit(t *testing.T) {
 	}
 	if v := g.metric(`gateway_rate_limited_total{route="/v1/chat/completions",service="data"}`); v != "2" {
 		t.Errorf("gateway_rate_limited_total is %s", v)
+	}
+}
+
+// TestListsAreStrict: what a query does not mean, it does not say.
+func TestListsAreStrict(t *testing.T) {
+	g := start(t, writeConfig(t, settings{providers: "http://127.0.0.1:1"}))
+	for _, query := range []string{"foo=1", "since=2300-01-01T00:00:00Z", "since=yesterday", "limit=0", "status=odd", "class=odd", "failed_over=maybe", "before=x", "limit=1&limit=2"} {
+		if a := g.get("/api/admin/requests?"+query, nil); a.status != http.StatusBadRequest || !strings.Contains(a.body, strings.SplitN(query, "=", 2)[0]) {
+			t.Errorf("%s: %d %s", query, a.status, a.body)
+		}
+	}
+}
+
+// TestDaysStayAsTheyAre: a reload with another timezone frees no budget; it says that a
+// restart is needed.
+func TestDaysStayAsTheyAre(t *testing.T) {
+	dir := t.TempDir()
+	of := func(zone string) settings {
+		return settings{providers: "http://127.0.0.1:1", dir: dir, extra: "timezone: " + zone + "\n"}
+	}
+	g := start(t, writeConfig(t, of("UTC")))
+	writeConfig(t, of("Asia/Shanghai"))
+	if a := g.admin(http.MethodPost, "/-/reload", adminKey, nil); a.status != http.StatusOK {
+		t.Fatalf("reload: %s", a.body)
+	}
+	if !strings.Contains(g.logs.String(), `"key":"timezone"`) || g.Timezone() != "UTC" {
+		t.Errorf("the timezone in force is %s", g.Timezone())
 	}
 }

@@ -78,6 +78,7 @@ type settings struct {
 	backend   string // keys of each backend
 	model     string // keys of each model
 	clients   string // more declared clients
+	backends  string // more backends
 	extra     string // more top-level keys
 }
 
@@ -113,6 +114,7 @@ func writeConfig(t testing.TB, s settings) string {
 		pool, _, _ := strings.Cut(b, "-")
 		backends += fmt.Sprintf("  - {name: %s, pool: %s, base_url: %s/%s, api_key: %s%s, %s, models: {%s: {native_id: %s, %s}}}\n", b, pool, s.providers, b, keyOf, b, s.backend, model, native, s.model)
 	}
+	backends += s.backends
 	text := fmt.Sprintf(`
 server: {listen: "127.0.0.1:0", %s}
 admin: {listen: "127.0.0.1:0", token: %s, read_token: %s}

@@ -192,7 +192,7 @@ func (c *Config) validateTimes(r *confload.Report) {
 	}
 	if c.Health.Interval != 0 {
 		between(r, "health.interval", c.Health.Interval, minProbe, day)
-		between(r, "health.timeout", c.Health.Timeout, minTimeout, c.Health.Interval)
+		between(r, "health.timeout", c.Health.Timeout, minTimeout, max(c.Health.Interval, minProbe))
 	}
 	if !strings.HasPrefix(c.Health.Path, "/") {
 		r.Errorf("health.path", "expected a path below the base URL, such as /models, got %q", c.Health.Path)

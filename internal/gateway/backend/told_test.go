@@ -103,8 +103,11 @@ func TestEmergencyKeepsLimits(t *testing.T) {
 	if !ok {
 		t.Fatal("no leave")
 	}
-	if _, ok := s.Emergency(ask, start); ok {
+	if _, ok := s.Emergency(Ask{Model: "m", MaxInflight: 1}, start); ok {
 		t.Error("beyond max_inflight")
+	}
+	if _, ok := s.Emergency(Ask{Model: "m", Tokens: 1}, start); ok {
+		t.Error("beyond tpm_limit")
 	}
 	if got := s.Snapshot(start); got.TPMUsed != 1 || got.RPMUsed < 2./30-0.001 {
 		t.Errorf("used %+v", got)
@@ -113,5 +116,68 @@ func TestEmergencyKeepsLimits(t *testing.T) {
 	p.Release()
 	if got := s.Snapshot(start); got.TPMUsed != 0.5 {
 		t.Errorf("used %+v", got)
+	}
+}
+
+// TestATrialIsOneTrial: what is left of an earlier one, from before a reset, frees no
+// place of a later one.
+func TestATrialIsOneTrial(t *testing.T) {
+	s := newTest(t)
+	half := func(at time.Duration) {
+		fail(t, s, at, llm.Fault{Class: llm.RateLimit})
+		expect(t, s, at+time.Hour, HalfOpen, 0)
+	}
+	half(0)
+	first := acquire(t, s, time.Hour)
+	s.Reset()
+	half(2 * time.Hour)
+	acquire(t, s, 3*time.Hour)
+	first.Release()
+	if _, skip, _ := s.Acquire(Ask{Model: "m"}, start.Add(3*time.Hour)); skip != SkipTrial {
+		t.Errorf("a second trial beside the first: %q", skip)
+	}
+}
+
+// TestANewKeyIsNotBlamed for what is under way with the old one.
+func TestANewKeyIsNotBlamed(t *testing.T) {
+	s := newTest(t)
+	refused := llm.Fault{Class: llm.Auth, Status: 401}
+	old := []Permit{acquire(t, s, 0), acquire(t, s, 0), acquire(t, s, 0)}
+	s.KeyChanged()
+	for i := range old {
+		old[i].Failed(&refused, start)
+		old[i].Release()
+	}
+	expect(t, s, 0, Healthy, 0)
+	fail(t, s, 0, refused)
+	fail(t, s, 0, refused)
+	expect(t, s, 0, Error, 0)
+	s.KeyChanged()
+	expect(t, s, 0, Healthy, 0)
+}
+
+// TestKeptNonsense neither hangs nor cools for ever.
+func TestKeptNonsense(t *testing.T) {
+	s := newTest(t)
+	s.Restore(Kept{Cooled: true, Level: -1, Failures: -5, Until: start.AddDate(8000, 0, 0), Blocks: map[string]Block{"m": {Until: start.AddDate(8000, 0, 0), Level: -3}}}, start)
+	if left := s.Recovery("other", start); left > llm.MaxWait {
+		t.Errorf("cools for %s", left)
+	}
+	s.Reset()
+	fail(t, s, 0, llm.Fault{Class: llm.RateLimit})
+	expect(t, s, 0, Cooling, 30*time.Second)
+}
+
+// TestBackoffNeverOverflows, whatever base and max are.
+func TestBackoffNeverOverflows(t *testing.T) {
+	s := newTest(t)
+	s.Configure(Policy{Base: 24 * time.Hour, Max: 7 * 24 * time.Hour, FailuresBeforeError: 1, Zone: start.Location()}, &Config{})
+	before := time.Duration(0)
+	for level := range 100 {
+		wait := s.backoff(level)
+		if wait < before || wait > 7*24*time.Hour {
+			t.Fatalf("level %d waits %s", level, wait)
+		}
+		before = wait
 	}
 }

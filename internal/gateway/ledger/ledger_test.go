@@ -176,3 +176,36 @@ func TestIDs(t *testing.T) {
 		t.Errorf("an empty detail is %s", raw)
 	}
 }
+
+// TestWhatIsGivenUpIsNotThere: where certainty is wanted, a row whose owner gave up is
+// not stored later; one that was being stored is waited for.
+func TestWhatIsGivenUpIsNotThere(t *testing.T) {
+	for _, certain := range []bool{false, true} {
+		l, _, err := New(t.Context(), Options{URL: sqlstore.URL("sqlite:" + filepath.Join(t.TempDir(), "l.db")), States: func() map[string][]byte { return nil }, Observe: func(time.Duration, int, error) {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := Row{ID: l.NextID(time.Now()), Status: Completed, StartedAt: time.Now()}
+		if err := l.Commit(&row, time.Millisecond, certain); !errors.Is(err, ErrSlow) { // nothing runs yet
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- l.Run(ctx) }()
+		other := Row{ID: l.NextID(time.Now()), Status: Completed, StartedAt: time.Now()}
+		if err := l.Commit(&other, time.Minute, certain); err != nil {
+			t.Fatal(err)
+		}
+		_, err = l.Get(t.Context(), row.ID.String())
+		if there := err == nil; there == certain {
+			t.Errorf("certain %t: the row is there: %t (%v)", certain, there, err)
+		}
+		if sums, err := l.Total(t.Context()); err != nil || sums.Requests != map[bool]int64{false: 2, true: 1}[certain] {
+			t.Errorf("certain %t: sums %+v, %v", certain, sums, err)
+		}
+		stop()
+		if err := errors.Join(<-done, l.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -43,6 +43,16 @@ func TestWindow(t *testing.T) {
 	take(t, &w, 1000, 300*time.Second, 0)
 }
 
+// TestALimitThatIsSetLater: what began without one settles nothing of what others took.
+func TestALimitThatIsSetLater(t *testing.T) {
+	var w Window
+	before := take(t, &w, 1000, 0, 0)
+	w.Configure(1000)
+	take(t, &w, 1000, 0, 0)
+	w.Settle(before, -1000, start)
+	take(t, &w, 1, 0, 60*time.Second+grain)
+}
+
 // TestNoMinuteHoldsMore: whatever comes when, what was let through in any 60 seconds
 // is within the limit, and what waited as long as it was told is let through.
 func TestNoMinuteHoldsMore(t *testing.T) {
