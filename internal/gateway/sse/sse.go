@@ -171,6 +171,7 @@ func (r *Reader) parse(raw []byte) Frame {
 		name, value, _ := bytes.Cut(rest[:content], []byte{':'})
 		rest = rest[next:]
 		value = bytes.TrimPrefix(value, []byte{' '})
+		name = bytes.TrimPrefix(name, []byte("\ufeff")) // some begin a stream with it
 		switch string(name) {
 		case "data":
 			f.Data = r.join(f.Data, value)
@@ -183,9 +184,13 @@ func (r *Reader) parse(raw []byte) Frame {
 
 // join appends a data line; the usual single line is not copied.
 func (r *Reader) join(data, line []byte) []byte {
-	if data == nil {
+	switch {
+	case data == nil:
+		r.joined = r.joined[:0]
 		return slices.Clip(line)
+	case len(r.joined) == 0: // the second line
+		r.joined = append(r.joined, data...)
 	}
-	r.joined = append(append(append(r.joined[:0], data...), '\n'), line...)
+	r.joined = append(append(r.joined, '\n'), line...) // data is the beginning of it
 	return r.joined
 }

@@ -33,6 +33,8 @@ func TestFrames(t *testing.T) {
 		{"mixed", "data: a\r\n\ndata: b\n\r\ndata:c\r\n\r\n", "|a |b |c"},
 		{"named", "event: ping\ndata: {}\n\n", "ping|{}"},
 		{"several lines", "data: a\ndata\ndata:  b\n\n", "|a\n\n b"},
+		{"empty lines first", "data\ndata\ndata: a\n\ndata: b\ndata: c\n\n", "|\n\na |b\nc"},
+		{"a byte order mark", "\ufeffdata: a\n\n", "|a"},
 		{"comment", ": ping\n\ndata: a\n\n", "| |a"},
 		{"no space", "data:a\n\n", "|a"},
 		{"blank lines between", "\n\n\r\n\r\rdata: a\n\n\n\n", "|a"},
