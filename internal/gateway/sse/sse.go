@@ -168,7 +168,10 @@ func (r *Reader) parse(raw []byte) Frame {
 		if !ok {
 			break
 		}
-		name, value, _ := bytes.Cut(rest[:content], []byte{':'})
+		name, value, named := bytes.Cut(rest[:content], []byte{':'})
+		if !named {
+			value = rest[content:content] // empty, and there
+		}
 		rest = rest[next:]
 		value = bytes.TrimPrefix(value, []byte{' '})
 		name = bytes.TrimPrefix(name, []byte("\ufeff")) // some begin a stream with it
