@@ -81,7 +81,7 @@ func (d *Demo) providers(ctx context.Context) error {
 	if err := d.await(ctx, "one yellow card: on fallback, and no other about the model", d.Suite.OneCard(demoModel, "yellow")); err != nil {
 		return err
 	}
-	d.say("The fallback answers 429 too: nothing is left.", "Look: a red card, GatewayPoolsExhausted")
+	d.say("The fallback answers 429 too: nothing is left.", "Look: a red card, GatewayPoolsExhausted; the emergency channel and the error budget get cards of their own")
 	if err := d.Suite.BackendFault(ctx, "fallback-1", "rate_limit"); err != nil {
 		return err
 	}
