@@ -232,7 +232,7 @@ func transport() *http.Transport {
 	return &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2: true, MaxIdleConns: 1024, MaxIdleConnsPerHost: 256, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second,
-		DisableCompression: true, MaxResponseHeaderBytes: maxHeaderBytes, ReadBufferSize: 2 << 10, WriteBufferSize: 1 << 10, // streams hold both, and idle ones are many
+		DisableCompression: true, MaxResponseHeaderBytes: maxHeaderBytes, ReadBufferSize: 1 << 10, WriteBufferSize: 512, // streams hold both, and idle ones are many
 	}
 }
 

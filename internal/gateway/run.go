@@ -18,6 +18,7 @@ func (a *App) Start(context.Context) error {
 	a.stack.Go("ledger", a.ledger.Run)
 	a.stack.Go("retention", a.sweep)
 	a.stack.Go("probes", a.prober.Run)
+	a.stack.Go("memory", a.tidy)
 	if a.server.Addr() != "" {
 		if err := a.server.Start(); err != nil {
 			return err

@@ -102,6 +102,7 @@ type Result struct {
 	Tail     []byte        // the bytes that remain to be sent; of a failure none
 	Wait     time.Duration // until a backend can be expected back; 0 = not known
 
+	flow  *flow // a stream that has begun
 	close func()
 }
 

@@ -21,6 +21,7 @@ const (
 // flow is the state of one stream.
 type flow struct {
 	*try
+	body    io.ReadCloser
 	frames  *sse.Reader
 	reader  dialect.Stream
 	held    []byte // frames before the first meaningful one
@@ -29,29 +30,63 @@ type flow struct {
 	content int64
 }
 
-// stream relays a stream, and reports whether the request ends with it.
+// stream reads a stream up to its first meaningful frame, and reports whether the
+// request ends with it. What follows is left to [Result.Finish].
 func (t *try) stream(body io.ReadCloser) (ends bool) {
-	f := &flow{try: t, frames: sse.NewReader(body, maxFrame), reader: t.call.Endpoint.Stream(t.call.Body.AddsUsage())}
-	last, fault := f.relay()
+	f := &flow{try: t, body: body, frames: sse.NewReader(body, maxFrame), reader: t.call.Endpoint.Stream(t.call.Body.AddsUsage())}
+	last, fault := f.relay(true)
 	switch {
 	case fault != nil && !f.began:
 		return t.failed(fault, nil, body)
-	case fault != nil:
-		f.cut(fault)
+	case fault == nil && f.began && last == nil:
+		t.result.flow = f
 	default:
-		f.completed(last)
+		f.end(last, fault)
 	}
-	t.keep(body)
 	return true
 }
 
-// relay hands frames on until the stream ends. What it returns is what remains to be
-// sent, or why the stream is no whole answer.
-func (f *flow) relay() (last []byte, fault *llm.Fault) {
-	for {
+// Finish hands on the rest of a stream that has begun, and returns at its end. It is
+// called once, right after Do: a stream that lasts then stands on few frames, and with
+// thousands of them the size of each one's stack is what counts.
+func (r *Result) Finish() {
+	f := r.flow
+	if f == nil {
+		return
+	}
+	r.flow = nil
+	whole := false
+	defer func() {
+		if !whole {
+			f.permit.Release() // a panic must not keep a place, or the one trial, for ever
+		}
+	}()
+	last, fault := f.relay(false)
+	f.end(last, fault)
+	whole = true
+}
+
+// end notes how the stream ended.
+func (f *flow) end(last []byte, fault *llm.Fault) {
+	if fault != nil {
+		f.cut(fault)
+	} else {
+		f.completed(last)
+	}
+	f.keep(f.body)
+}
+
+// relay hands frames on until the stream ends, or, where only its beginning is wanted,
+// has begun. What it returns is what remains to be sent, or why the stream is no whole
+// answer; nothing of both where it has begun.
+func (f *flow) relay(beginning bool) (last []byte, fault *llm.Fault) {
+	for !beginning || !f.began {
 		frame, err := f.frames.Next()
 		if err != nil {
-			return nil, f.ended(err)
+			if fault = f.ended(err); fault == nil {
+				last = []byte{}
+			}
+			return last, fault
 		}
 		step, fault := f.reader.Frame(frame)
 		switch {
@@ -69,6 +104,7 @@ func (f *flow) relay() (last []byte, fault *llm.Fault) {
 			return nil, fault
 		}
 	}
+	return nil, nil
 }
 
 // pass hands one frame on, or holds it back while nothing meaningful has come.
@@ -105,7 +141,9 @@ func (f *flow) begin() {
 	f.timer.Stop()
 	f.timer = time.AfterFunc(time.Hour, f.idle)
 	f.timer.Reset(f.limits.Idle)
-	f.call.Body, f.header = nil, nil // no other attempt will need them
+	chosen := *f.candidate
+	f.candidate = &chosen
+	f.call.Body, f.call.Header, f.call.Candidates, f.header = nil, nil, nil, nil // no other attempt will need them
 	f.sink.Begin(f.candidate, f.result.Calls)
 }
 

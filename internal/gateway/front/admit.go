@@ -70,7 +70,10 @@ func (x *exchange) candidates(endpoint *dialect.Endpoint, r *request.Request) ([
 
 // needs returns what the request needs of a backend.
 func (x *exchange) needs(endpoint *dialect.Endpoint, r *request.Request) pool.Needs {
-	n := pool.Needs{Modalities: r.Modalities(), Reasoning: r.Reasoning, Capabilities: words(x.r.Header["X-Require-Capability"])}
+	n := pool.Needs{Reasoning: r.Reasoning, Capabilities: words(x.r.Header["X-Require-Capability"])}
+	if x.plan.Table.Picky(r.Model) {
+		n.Modalities = r.Modalities() // which takes a walk through all messages
+	}
 	if len(x.client.Demands) > 0 {
 		n.Capabilities = append(n.Capabilities, x.client.Demands...)
 	}

@@ -226,6 +226,7 @@ func (x *exchange) walk(endpoint *dialect.Endpoint, r *request.Request, candidat
 	}
 	result := x.Walker.Do(x.r.Context(), call, x.plan.Limits, x)
 	defer result.Close()
+	result.Finish()
 	x.fill(result)
 	failure := x.failure(result)
 	if failure != nil {

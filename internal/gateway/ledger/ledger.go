@@ -261,6 +261,7 @@ func (l *Ledger) commit(batch []*entry) {
 		return l.unsaved.write(ctx, tx, started)
 	})
 	if err == nil {
+		l.forget(open)
 		l.unsaved.saved()
 		l.retry = time.Time{}
 	} else {

@@ -8,7 +8,8 @@ import (
 // Open is a request that has not ended. Begin makes it, End takes it off.
 type Open struct {
 	prev, next *Open
-	row        Row // what is known at the start
+	started    time.Time
+	row        *Row // what is known at the start; nil once it is stored as streaming
 	backend    atomic.Pointer[string]
 	streaming  atomic.Bool
 	written    Status // the status its row was last stored with; of Run alone
@@ -16,8 +17,8 @@ type Open struct {
 
 // Begin notes a request as open. What is known of row at the start is copied.
 func (l *Ledger) Begin(row *Row) *Open {
-	o := &Open{}
-	o.row = *row
+	known := *row
+	o := &Open{started: row.StartedAt, row: &known}
 	l.mu.Lock()
 	o.prev, o.next = l.head.prev, &l.head
 	o.prev.next, l.head.prev = o, o
@@ -58,15 +59,15 @@ func (l *Ledger) dueOpen(now time.Time) []dueRow {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var due []dueRow
-	for o := l.head.next; o != &l.head && now.Sub(o.row.StartedAt) >= openAfter; o = o.next {
+	for o := l.head.next; o != &l.head && now.Sub(o.started) >= openAfter; o = o.next {
 		status := Pending
 		if o.streaming.Load() {
 			status = Streaming
 		}
-		if o.written == status {
+		if o.written == status || o.row == nil {
 			continue
 		}
-		row := o.row
+		row := *o.row
 		row.Status = status
 		if b := o.backend.Load(); b != nil {
 			row.Backend = *b
@@ -75,6 +76,17 @@ func (l *Ledger) dueOpen(now time.Time) []dueRow {
 		o.written = status
 	}
 	return due
+}
+
+// forget lets go of what is needed no more: nothing follows streaming but the end.
+func (l *Ledger) forget(rows []dueRow) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range rows {
+		if r.Status == Streaming {
+			r.of.row = nil
+		}
+	}
 }
 
 // again has rows that could not be stored tried another time.

@@ -124,7 +124,7 @@ func TestRollupsAreTheSumOfRows(t *testing.T) {
 	}
 	stopAgain()
 	for i, o := range stale { // the first process had not ended after all
-		row := o.row
+		row := *o.row
 		row.Status, row.Duration, row.Backend, row.Pool = Completed, time.Second, "late", "primary"
 		if i%2 == 0 {
 			commit(t, l, &row)

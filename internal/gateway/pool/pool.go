@@ -55,12 +55,13 @@ type Table struct {
 	options Options
 	pools   []string
 	models  map[string][][]Candidate // by model; then one slice for each pool that has any
+	picky   map[string]bool          // models that some backend does not read everything for
 }
 
 // NewTable makes a table of the enabled and disabled backends alike: a disabled one
 // is a candidate that is skipped, and seen to be.
 func NewTable(backends []*backend.Backend, o Options) *Table {
-	t := &Table{options: o, pools: slices.Clone(o.Pools), models: map[string][][]Candidate{}}
+	t := &Table{options: o, pools: slices.Clone(o.Pools), models: map[string][][]Candidate{}, picky: map[string]bool{}}
 	for _, b := range backends {
 		if !slices.Contains(t.pools, b.Pool) {
 			t.pools = append(t.pools, b.Pool)
@@ -71,6 +72,7 @@ func NewTable(backends []*backend.Backend, o Options) *Table {
 		for _, b := range backends {
 			for model, m := range b.Models {
 				if b.Pool == name {
+					t.picky[model] = t.picky[model] || len(m.InputModalities) > 0
 					members[model] = append(members[model], Candidate{Backend: b, Model: m, seed: hash(b.Name)})
 				}
 			}
@@ -87,6 +89,9 @@ func (t *Table) Pools() []string { return t.pools }
 
 // Has reports whether any backend maps the model.
 func (t *Table) Has(model string) bool { return t.models[model] != nil }
+
+// Picky reports whether it matters for the model what a request holds beside text.
+func (t *Table) Picky(model string) bool { return t.picky[model] }
 
 // Models returns the models that an enabled backend maps, sorted.
 func (t *Table) Models() []string {

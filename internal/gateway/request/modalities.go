@@ -43,7 +43,7 @@ func needs(kind string) Modality {
 func (r *Request) Modalities() []Modality {
 	raw := r.content.Of(r.body)
 	// Most bodies are text alone, and are not walked again to find that out.
-	if !bytes.Contains(raw, []byte(`"type"`)) && bytes.IndexByte(raw, '\\') < 0 {
+	if !bytes.Contains(raw, []byte(`"type"`)) && !bytes.Contains(raw, []byte(`\u00`)) { // letters of the key may be escaped
 		return nil
 	}
 	var found []Modality
