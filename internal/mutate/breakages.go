@@ -64,7 +64,7 @@ func pathBreakages() []Breakage {
 		{"a key in other letters is refused", scan, "if seen[i] || text != w {", "if seen[i] {", "./internal/gateway/request"},
 		{"a body that is too large is refused", exchange, "http.MaxBytesReader(x.w, x.r.Body, limit)", "http.MaxBytesReader(x.w, x.r.Body, limit<<10)", gatewayTests + " -run=TestRefusals|TestHostileClients"},
 		{"bodies that are held are bounded", exchange, "now > x.plan.MaxBuffered {", "now < 0 {", gatewayTests + " -run=TestHostileClients"},
-		{"a body that does not come is given up", exchange, "x.started.Add(x.plan.BodyTimeout)", "x.started.Add(time.Hour)", gatewayTests + " -run=TestHostileClients"},
+		{"a body that does not come is given up", "internal/gateway/front/front.go", "x.started.Add(x.plan.BodyTimeout)", "x.started.Add(time.Hour)", gatewayTests + " -run=TestHostileClients"},
 		{"a model that is not allowed is unknown", exchange, "|| !x.client.May(r.Model) {", "{", gatewayTests + " -run=TestRefusals"},
 		{"an expired key is unknown", "internal/gateway/client/client.go", "!c.Expires.IsZero() && !now.Before(c.Expires)", "!c.Expires.IsZero() && now.Before(c.Expires)", gatewayTests + " -run=TestRefusals"},
 		{"a response goes on where it came from", "internal/gateway/front/admit.go", "ask.Backend = backend", "_ = backend", gatewayTests + " -run=TestOpenAIResponses"},
