@@ -85,8 +85,21 @@ func run(ctx context.Context) (bool, error) {
 	}
 	table, ok := render(measured)
 	fmt.Print("\n" + table)
+	file := filepath.Join(root, "docs", "benchmarks.md")
 	text := "# Benchmarks\n\nWritten by `make bench` in one run, on " + machine() + ", " + time.Now().UTC().Format(time.DateOnly) + ".\n\n" + table
-	return ok, os.WriteFile(filepath.Join(root, "docs", "benchmarks.md"), []byte(text), 0o644) //nolint:gosec // a document
+	return ok, os.WriteFile(file, []byte(text+written(file)), 0o644) //nolint:gosec // a document
+}
+
+// written is what people wrote below the table: everything from its first heading on.
+func written(file string) string {
+	before, err := os.ReadFile(filepath.Clean(file))
+	if err != nil {
+		return "" // there was none
+	}
+	if i := bytes.Index(before, []byte("\n## ")); i >= 0 {
+		return string(before[i:])
+	}
+	return ""
 }
 
 // run adds the benchmark's figures to measured, under "NAME UNIT".
@@ -122,7 +135,7 @@ func render(measured map[string]float64) (string, bool) {
 		if t.atLeast {
 			sign, pass = ">=", there && value >= t.bound
 		}
-		verdict, shown := "pass", strconv.FormatFloat(value, 'f', 1, 64)
+		verdict, shown := "pass", strconv.FormatFloat(value, 'f', decimals(value), 64)
 		if !pass {
 			verdict, all = "MISS", false
 		}
@@ -132,6 +145,14 @@ func render(measured map[string]float64) (string, bool) {
 		fmt.Fprintf(&b, "| %s | %s %g | %s | %s |\n", t.what, sign, t.bound, shown, verdict)
 	}
 	return b.String(), all
+}
+
+// decimals shows small figures, such as ratios, as exactly as their bounds are set.
+func decimals(value float64) int {
+	if value < 10 {
+		return 2
+	}
+	return 1
 }
 
 func machine() string {
