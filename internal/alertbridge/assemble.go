@@ -41,6 +41,7 @@ func assemble(c *Config, log *slog.Logger) (*assembly, error) {
 	}
 	d := &deliver.Config{
 		Receivers: map[string]deliver.Receiver{}, Renderer: renderer, Timeout: c.Feishu.Timeout, MaxAge: c.Limits.MaxAge,
+		Storm: deliver.Storm{PerMinute: c.Storm.PerReceiverPerMinute, Every: c.Storm.DigestEvery},
 	}
 	if c.hasApp() {
 		d.Client = feishu.NewClient(c.app(log))

@@ -17,12 +17,14 @@ const scrapeTimeout = 5 * time.Second
 type collector struct {
 	app                              *App
 	cards, pending, dead, configured *prometheus.Desc
+	digested                         *prometheus.Desc
 }
 
 func newCollector(a *App) *collector {
 	return &collector{
 		app:        a,
 		cards:      prometheus.NewDesc("alertbridge_cards", "Open cards by receiver and state (firing, silenced, settling, unknown).", []string{"receiver", "state"}, nil),
+		digested:   prometheus.NewDesc("alertbridge_digested_cards", "Open cards that a digest tells of in their place, by receiver.", []string{"receiver"}, nil),
 		pending:    prometheus.NewDesc("alertbridge_pending_oldest_timestamp_seconds", "Since when the oldest change waits for its delivery, in Unix seconds; 0 while none waits.", nil, nil),
 		dead:       prometheus.NewDesc("alertbridge_dead_letters", "Cards that were given up and not replayed, by reason.", []string{"reason"}, nil),
 		configured: prometheus.NewDesc("alertbridge_receiver_configured", "Whether the receiver has credentials (1) or its alerts become dead letters (0).", []string{"receiver"}, nil),
@@ -30,7 +32,7 @@ func newCollector(a *App) *collector {
 }
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.cards, c.pending, c.dead, c.configured} {
+	for _, d := range []*prometheus.Desc{c.cards, c.pending, c.dead, c.configured, c.digested} {
 		ch <- d
 	}
 }
@@ -59,7 +61,13 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(c.dead, prometheus.GaugeValue, float64(dead[reason]), string(reason))
 		}
 	}
+	digested, err := c.app.store.Digested(ctx)
 	for _, r := range config.Receivers {
+		if err != nil {
+			ch <- prometheus.NewInvalidMetric(c.digested, err)
+		} else {
+			ch <- prometheus.MustNewConstMetric(c.digested, prometheus.GaugeValue, float64(digested[r.Name]), r.Name)
+		}
 		value := 0.0
 		if config.configured(r) {
 			value = 1

@@ -125,8 +125,8 @@ type RouteConfig struct {
 
 // StormConfig is when cards are put together.
 type StormConfig struct {
-	PerReceiverPerMinute int           `yaml:"per_receiver_per_minute"`
-	DigestEvery          time.Duration `yaml:"digest_every"`
+	PerReceiverPerMinute int           `yaml:"per_receiver_per_minute"` // new cards on each channel; 0 = no limit
+	DigestEvery          time.Duration `yaml:"digest_every"`            // 5s while a critical waits
 }
 
 // LimitsConfig bounds what is spent on delivering.
@@ -162,14 +162,10 @@ func DefaultConfig() *Config {
 		Display:      DisplayConfig{Timezone: "Asia/Shanghai", Language: "zh-CN"},
 
 		OwnerReceivers: true,
-		Storm:          defaultStorm(),
+		Storm:          StormConfig{PerReceiverPerMinute: 20, DigestEvery: 30 * time.Second},
 		Limits:         LimitsConfig{UrgentSMSPerDay: 20, UrgentPhonePerDay: 10, MaxAge: day},
 		Retention:      RetentionConfig{Delivered: 14 * day, Dead: 90 * day},
 	}
-}
-
-func defaultStorm() StormConfig {
-	return StormConfig{PerReceiverPerMinute: 20, DigestEvery: 30 * time.Second}
 }
 
 func defaultSilences() []time.Duration {

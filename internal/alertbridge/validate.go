@@ -41,6 +41,10 @@ func (c *Config) Validate(r *confload.Report) {
 	c.validateReceivers(r)
 	c.validateRouting(r)
 	notNegative(r, "limits.max_age", c.Limits.MaxAge)
+	if n := c.Storm.PerReceiverPerMinute; n < 0 {
+		r.Errorf("storm.per_receiver_per_minute", "expected 0 (no limit) or more, got %d", n)
+	}
+	atLeast(r, "storm.digest_every", c.Storm.DigestEvery, time.Second)
 	for key, n := range map[string]int{"limits.urgent_sms_per_day": c.Limits.UrgentSMSPerDay, "limits.urgent_phone_per_day": c.Limits.UrgentPhonePerDay} {
 		if n < 0 {
 			r.Errorf(key, "expected 0 (no limit) or more, got %d", n)
@@ -230,7 +234,6 @@ func (c *Config) unavailable() []Unavailable {
 		}
 	}
 	add(len(c.Templates) > 0, "templates", "templates of one's own for title and body")
-	add(c.Storm != defaultStorm(), "storm", "digest cards in a storm of alerts")
 	for i, x := range c.Receivers {
 		add(x.OpenClaw.Target != "", fmt.Sprintf("receivers[%d].openclaw", i), "delivery through openclaw")
 	}

@@ -106,7 +106,8 @@ type Card struct {
 	Hold        *Hold             `json:"hold,omitempty"`      // the last silence that was asked for on it
 	Holds       int               `json:"holds,omitempty"`     // how many were asked for
 	Escalations []Escalation      `json:"escalations,omitempty"`
-	From        string            `json:"from,omitempty"` // the receiver that it was escalated from
+	From        string            `json:"from,omitempty"`   // the receiver that it was escalated from
+	Digest      *Digest           `json:"digest,omitempty"` // nil: an ordinary card
 	OpenedAt    time.Time         `json:"opened_at"`
 	ChangedAt   time.Time         `json:"changed_at"`
 	NotifiedAt  time.Time         `json:"notified_at"`

@@ -50,8 +50,25 @@ type Config struct {
 	Renderer  *render.Renderer
 	Timeout   time.Duration // of one call
 	MaxAge    time.Duration // closed cards are given up after; 0 = never
+	Storm     Storm
 	// Actions are the buttons of a card in the app's messages; nil: none.
 	Actions func(*card.Card, time.Time) []render.Action
+}
+
+// Storm says when cards are put together in a digest, and how often it is sent.
+type Storm struct {
+	PerMinute int           // first messages that each channel of a receiver gets a minute; 0 = no limit
+	Every     time.Duration // between two messages of a digest
+}
+
+// urgentEvery is the pace of a digest that has a critical to tell of.
+const urgentEvery = 5 * time.Second
+
+func (s Storm) urgent() time.Duration { return min(urgentEvery, s.Every) }
+
+// target is what the first messages of a lane count against.
+func (s Storm) target(lane string) target {
+	return target{"first:" + lane, []window{{time.Minute, s.PerMinute}}}
 }
 
 // Channels are the ways of the receiver of that name; none if there is none.

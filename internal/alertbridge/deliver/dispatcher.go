@@ -93,6 +93,7 @@ func (d *Dispatcher) Retry(ctx context.Context) error {
 // Run sends until ctx ends, then waits for the calls under way, which end
 // within the configured timeout.
 func (d *Dispatcher) Run(ctx context.Context) {
+	d.recall(ctx)
 	var running sync.WaitGroup
 	running.Go(func() { d.probe(ctx) })
 	defer running.Wait()
@@ -130,15 +131,31 @@ func (d *Dispatcher) dispatch(ctx context.Context, running *sync.WaitGroup) time
 		if err != nil {
 			return d.failed(ctx, err)
 		}
-		started := d.start(ctx, lanes, legs, running)
+		started, excess := d.start(ctx, lanes, legs, running)
+		if len(excess) > 0 {
+			if err := d.hold(ctx, lanes, excess, now); err != nil {
+				return d.failed(ctx, err)
+			}
+			continue
+		}
 		if started {
 			continue // there may be more, and other lanes may be closed by now
+		}
+		promoted, room, err := d.promote(ctx, lanes, blocked, now)
+		if err != nil {
+			return d.failed(ctx, err)
+		}
+		if promoted {
+			continue
 		}
 		next, ok, err := d.store.NextDue(ctx, now, blocked)
 		if err != nil {
 			return d.failed(ctx, err)
 		}
 		look := now.Add(idle)
+		if !room.IsZero() && room.Before(look) {
+			look = room
+		}
 		if ok && next.Before(look) {
 			look = next
 		}
@@ -173,16 +190,26 @@ func (d *Dispatcher) blocked(lanes map[string]lane, now time.Time) (names []stri
 }
 
 // start hands legs to workers, as far as limits and workers allow, and reports
-// whether it handed out any.
-func (d *Dispatcher) start(ctx context.Context, lanes map[string]lane, legs []store.Leg, running *sync.WaitGroup) bool {
-	started := false
+// whether it handed out any. What is more than a lane's share of first messages
+// comes back, by lane.
+func (d *Dispatcher) start(ctx context.Context, lanes map[string]lane, legs []store.Leg, running *sync.WaitGroup) (started bool, excess map[string][]store.Leg) {
+	storm := d.Config().Storm
 	for _, leg := range legs {
 		if !d.claim(leg) {
 			continue
 		}
-		l, known := lanes[leg.Lane]
-		if known {
-			if _, ok := d.gates.take(l.receiver.targets(l.channel), time.Now()); !ok {
+		if l, known := lanes[leg.Lane]; known {
+			targets := l.receiver.targets(l.channel)
+			if storm.PerMinute > 0 && leg.First() {
+				share := storm.target(leg.Lane)
+				if n, _ := d.gates.room(share, time.Now()); n == 0 {
+					d.release(leg)
+					excess = with(excess, leg)
+					continue
+				}
+				targets = append(targets, share)
+			}
+			if _, ok := d.gates.take(targets, time.Now()); !ok {
 				d.release(leg)
 				continue
 			}
@@ -191,7 +218,7 @@ func (d *Dispatcher) start(ctx context.Context, lanes map[string]lane, legs []st
 		case d.free <- struct{}{}:
 		case <-ctx.Done():
 			d.release(leg)
-			return false
+			return false, nil
 		}
 		started = true
 		running.Go(func() {
@@ -205,7 +232,7 @@ func (d *Dispatcher) start(ctx context.Context, lanes map[string]lane, legs []st
 			d.step(context.WithoutCancel(ctx), leg)
 		})
 	}
-	return started
+	return started, excess
 }
 
 // claim makes sure that a leg has one call in flight.

@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -118,6 +119,33 @@ func (x *gate) free(now time.Time) time.Time {
 		x.calls = x.calls[1:]
 	}
 	return at
+}
+
+// room returns how many calls a target takes at once by its first window, and when
+// it takes the next where that is none.
+func (g *gates) room(t target, now time.Time) (n int, opens time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	x, w := g.get(t), t.windows[0]
+	opens = x.free(now)
+	if opens.After(now) {
+		return 0, opens
+	}
+	n = w.most
+	for _, at := range x.calls {
+		if now.Sub(at) < w.span+slack {
+			n--
+		}
+	}
+	return max(n, 0), opens
+}
+
+// seen counts calls that were made before.
+func (g *gates) seen(t target, calls []time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	x := g.get(t)
+	x.calls = append(slices.Clone(calls), x.calls...)
 }
 
 // hold leaves a target alone until a moment.

@@ -11,6 +11,7 @@ type Metrics struct {
 	deliveries  *prometheus.CounterVec
 	seconds     *prometheus.HistogramVec
 	rateLimited *prometheus.CounterVec
+	digests     *prometheus.CounterVec
 	up          prometheus.Gauge
 }
 
@@ -30,12 +31,16 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "alertbridge_rate_limited_total",
 			Help: "Calls that Feishu refused for a rate limit.",
 		}, []string{"receiver"}),
+		digests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "alertbridge_digests_total",
+			Help: "Digests that were opened because a receiver got more cards than storm.per_receiver_per_minute.",
+		}, []string{"receiver"}),
 		up: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "alertbridge_feishu_up",
 			Help: "Whether Feishu answered the last call (1) or could not be reached (0).",
 		}),
 	}
-	r.MustRegister(m.deliveries, m.seconds, m.rateLimited, m.up)
+	r.MustRegister(m.deliveries, m.seconds, m.rateLimited, m.digests, m.up)
 	return m
 }
 
@@ -43,6 +48,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 // rate misses the first increment of a counter that appears with it.
 func (m *Metrics) announce(receiver string, kinds []string) {
 	m.rateLimited.WithLabelValues(receiver)
+	m.digests.WithLabelValues(receiver)
 	m.seconds.WithLabelValues(receiver)
 	for _, kind := range kinds {
 		m.deliveries.WithLabelValues(receiver, kind, resultOK)

@@ -14,6 +14,9 @@ import (
 // that was not settled goes on: same uuid, and what may have been accepted stays
 // what was sent first. It returns whether an earlier try is in doubt.
 func (x *delivery) begin(ctx context.Context, kind string) (doubted bool, err error) {
+	if x.leg.First() {
+		x.leg.Own = x.now
+	}
 	op := x.leg.Op
 	if op == nil || op.Kind != kind {
 		x.leg.Sequence++
@@ -33,17 +36,18 @@ func (x *delivery) begin(ctx context.Context, kind string) (doubted bool, err er
 
 func (x *delivery) succeeded(ctx context.Context, kind string) error {
 	x.metrics.deliveries.WithLabelValues(x.receiver.Name, kind, resultOK).Inc()
-	if kind != kindReply {
+	// What a digest told of has been accepted long before its own card.
+	if kind != kindReply && x.leg.Digest == "" {
 		x.metrics.seconds.WithLabelValues(x.receiver.Name).Observe(max(time.Since(x.leg.PendingSince).Seconds(), 0))
 	}
 	x.metrics.up.Set(1)
 	failing := x.leg.Failures > 0
 	x.leg.Op, x.leg.Failures, x.leg.FailingSince, x.leg.LastError, x.leg.NextAt = nil, 0, time.Time{}, "", x.now
-	if err := x.store.Finish(ctx, x.leg, false); err != nil {
+	if err := x.finish(ctx); err != nil {
 		return err
 	}
 	if failing && x.receiver.Failover && x.leg.Channel == store.App {
-		if err := x.store.Disarm(ctx, x.card.ID); err != nil {
+		if err := x.disarm(ctx); err != nil {
 			return err
 		}
 	}
@@ -166,6 +170,9 @@ func (x *delivery) giveUp(ctx context.Context, reason store.Reason, cause error)
 
 func (x *delivery) bury(ctx context.Context, reason store.Reason, detail string) error {
 	x.log.ErrorContext(ctx, "a card was given up on one way", "card", x.card.ID, "lane", x.leg.Lane, "reason", reason, "detail", detail)
+	if x.card.Digest != nil {
+		return x.store.BuryDigest(ctx, x.card, x.leg, reason, detail, x.now)
+	}
 	return x.store.Bury(ctx, x.card, x.leg, reason, detail, x.now)
 }
 
@@ -179,7 +186,17 @@ func (x *delivery) failover(ctx context.Context, now bool) error {
 	if now {
 		at = x.now
 	}
+	if x.card.Digest != nil {
+		return x.store.ArmDigest(ctx, x.card.ID, at)
+	}
 	return x.store.Arm(ctx, x.card.ID, at)
+}
+
+func (x *delivery) disarm(ctx context.Context) error {
+	if x.card.Digest != nil {
+		return x.store.DisarmDigest(ctx, x.card.ID)
+	}
+	return x.store.Disarm(ctx, x.card.ID)
 }
 
 // noteUp keeps whether Feishu answers.

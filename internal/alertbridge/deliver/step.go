@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -32,6 +33,7 @@ type delivery struct {
 	config   *Config
 	receiver Receiver
 	card     *card.Card
+	digest   *render.DigestRequest // what a digest tells; nil for an ordinary card
 	leg      store.Leg
 	now      time.Time
 }
@@ -55,6 +57,11 @@ func (d *Dispatcher) deliver(ctx context.Context, leg store.Leg, now time.Time) 
 		return err
 	}
 	x := &delivery{Dispatcher: d, config: d.Config(), card: c, leg: leg, now: now}
+	if c.Digest != nil {
+		if err := x.count(ctx); err != nil {
+			return err
+		}
+	}
 	return x.run(ctx)
 }
 
@@ -91,7 +98,7 @@ func (x *delivery) runApp(ctx context.Context) error {
 	case x.leg.MessageID == "" && x.leg.Sent < x.card.Revision:
 		return x.create(ctx)
 	case x.leg.Sent < x.card.Revision && x.leg.Text:
-		return x.reply(ctx, x.config.Renderer.Text(x.request()))
+		return x.reply(ctx, x.text(x.request()))
 	case x.leg.Sent < x.card.Revision:
 		return x.patch(ctx)
 	case x.leg.Reply != "" && x.leg.MessageID != "":
@@ -113,7 +120,7 @@ func (x *delivery) request() render.Request {
 		Card: x.card, Now: x.now, Plain: x.leg.Plain, Budget: render.AppBudget, Mention: x.receiver.Mention,
 		Former: x.leg.Former, Repeated: x.leg.Repeated, First: x.leg.Sent == 0 && x.leg.Former.IsZero() && x.leg.SentState == "",
 	}
-	if x.leg.Channel == store.App && x.config.Actions != nil {
+	if x.leg.Channel == store.App && x.config.Actions != nil && x.digest == nil {
 		q.Actions = x.config.Actions(x.card, x.now)
 	}
 	return q
@@ -122,13 +129,27 @@ func (x *delivery) request() render.Request {
 // message renders the card's present state, in text where it cannot be a card.
 func (x *delivery) message(q render.Request) feishu.Message {
 	if !x.leg.Text {
-		content, err := x.config.Renderer.Card(q)
+		content, err := x.rich(q)
 		if err == nil {
 			return feishu.Message{Card: content}
 		}
 		x.log.Error("rendering a card failed, sending text", "card", x.card.ID, "error", err)
 	}
-	return feishu.Message{Text: x.config.Renderer.Text(q)}
+	return feishu.Message{Text: x.text(q)}
+}
+
+func (x *delivery) rich(q render.Request) (json.RawMessage, error) {
+	if x.digest != nil {
+		return x.config.Renderer.Digest(x.digestOf(q))
+	}
+	return x.config.Renderer.Card(q)
+}
+
+func (x *delivery) text(q render.Request) string {
+	if x.digest != nil {
+		return x.config.Renderer.DigestText(x.digestOf(q))
+	}
+	return x.config.Renderer.Text(q)
 }
 
 func (x *delivery) create(ctx context.Context) error {
@@ -266,6 +287,9 @@ func (x *delivery) runBot(ctx context.Context) error {
 }
 
 func (x *delivery) notable() bool {
+	if d := x.card.Digest; d != nil {
+		return x.leg.Sent == 0 || d.Total > x.leg.SentTotal || x.leg.SentState != x.card.State
+	}
 	if x.leg.Sent == 0 || x.leg.SentState != x.card.State || x.card.Reminders > x.leg.SentReminder {
 		return true
 	}
@@ -287,5 +311,8 @@ func (x *delivery) shows(revision int64, state card.State) {
 	x.leg.Sent, x.leg.SentState, x.leg.SentRefires, x.leg.SentReminder = revision, state, x.card.Refires, x.card.Reminders
 	if x.leg.Channel == store.Webhook {
 		x.leg.SentAlerts = liveAlerts(x.card)
+	}
+	if x.card.Digest != nil {
+		x.leg.SentTotal = x.card.Digest.Total
 	}
 }

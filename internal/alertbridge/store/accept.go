@@ -181,9 +181,10 @@ func insertCard(ctx context.Context, tx *sql.Tx, c *card.Card) error {
 		return fmt.Errorf("encoding a card: %w", err)
 	}
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO cards (id, receiver, group_key, generation, state, rank, revision, waiting, opened_at, changed_at, closed_at, body)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		c.ID, c.Receiver, c.GroupKey, c.Generation, c.State, card.Rank(c.Severity()), c.Revision, c.Waiting(), millis(c.OpenedAt), millis(c.ChangedAt), nullMillis(c.ClosedAt), string(body))
+		INSERT INTO cards (id, receiver, group_key, generation, state, rank, revision, waiting, opened_at, changed_at, closed_at, lane, alertname, severity, subject, body)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		c.ID, c.Receiver, c.GroupKey, c.Generation, c.State, card.Rank(c.Severity()), c.Revision, c.Waiting(), millis(c.OpenedAt), millis(c.ChangedAt), nullMillis(c.ClosedAt),
+		laneOf(c), c.Name(), c.Severity(), subject(c), string(body))
 	return err
 }
 
@@ -195,8 +196,8 @@ func updateCard(ctx context.Context, tx *sql.Tx, c *card.Card, changed bool) err
 		return fmt.Errorf("encoding a card: %w", err)
 	}
 	rank := card.Rank(c.Severity())
-	_, err = tx.ExecContext(ctx, `UPDATE cards SET state = ?, rank = ?, revision = ?, waiting = ?, acting = ?, acked = ?, steps = ?, changed_at = ?, closed_at = ?, body = ? WHERE id = ?`,
-		c.State, rank, c.Revision, c.Waiting(), c.Acting(), c.Ack != nil, len(c.Escalations), millis(c.ChangedAt), nullMillis(c.ClosedAt), string(body), c.ID)
+	_, err = tx.ExecContext(ctx, `UPDATE cards SET state = ?, rank = ?, revision = ?, waiting = ?, acting = ?, acked = ?, steps = ?, changed_at = ?, closed_at = ?, severity = ?, subject = ?, body = ? WHERE id = ?`,
+		c.State, rank, c.Revision, c.Waiting(), c.Acting(), c.Ack != nil, len(c.Escalations), millis(c.ChangedAt), nullMillis(c.ClosedAt), c.Severity(), subject(c), string(body), c.ID)
 	if err != nil || !changed {
 		return err
 	}

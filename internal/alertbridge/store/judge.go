@@ -15,10 +15,10 @@ import (
 // notifications never waits for long.
 const judgeChunk = 200
 
-// OpenCards returns the ids of open cards: all of them, or only those that wait
-// for a judgement.
+// OpenCards returns the ids of open cards that show alerts of their own: all of
+// them, or only those that wait for a judgement.
 func (s *Store) OpenCards(ctx context.Context, waitingOnly bool) ([]string, error) {
-	query := `SELECT id FROM cards WHERE closed_at IS NULL`
+	query := `SELECT id FROM cards WHERE closed_at IS NULL AND lane IS NULL`
 	if waitingOnly {
 		query = `SELECT id FROM cards WHERE waiting = 1 AND closed_at IS NULL`
 	}

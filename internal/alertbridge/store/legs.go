@@ -48,6 +48,8 @@ type Leg struct {
 
 	PendingSince time.Time `json:"-"`
 	NextAt       time.Time `json:"-"`
+	Digest       string    `json:"-"` // id of the digest that tells of the card in its place; empty: none
+	OfDigest     bool      `json:"-"` // the card is a digest itself
 
 	Standby      bool       `json:"standby,omitempty"`    // used only when the way before it fails
 	MessageID    string     `json:"message_id,omitempty"` // the living message
@@ -68,6 +70,15 @@ type Leg struct {
 	FailingSince time.Time  `json:"failing_since,omitzero"`
 	LastError    string     `json:"last_error,omitempty"`
 	Dead         bool       `json:"dead,omitempty"`
+	Own          time.Time  `json:"own,omitzero"`         // when its first message was begun
+	Soon         int64      `json:"soon,omitempty"`       // of a digest: when urgent news may be sent, in Unix milliseconds
+	SentTotal    int        `json:"sent_total,omitempty"` // of a digest: how many groups it had taken in
+}
+
+// First reports whether the leg's next message is the card's first on its way:
+// what a storm has to be spared of.
+func (l Leg) First() bool {
+	return !l.OfDigest && l.Own.IsZero() && l.MessageID == "" && (l.Sent == 0 || l.Digest != "")
 }
 
 // Lane names a receiver's channel.
@@ -98,13 +109,17 @@ func insertLegs(ctx context.Context, tx *sql.Tx, c *card.Card, channels Channels
 	return nil
 }
 
-// wakeLegs marks what shows the card as out of date. A standby leg stays as it
-// is; one that waits for its next try keeps its time and its place.
+// wakeLegs marks what shows the card as out of date: its message, or the digest
+// that tells of it. A standby leg stays as it is; one that waits for its next try
+// keeps its time and its place.
 func wakeLegs(ctx context.Context, tx *sql.Tx, c *card.Card, rank int) error {
 	_, err := tx.ExecContext(ctx, `
 		UPDATE legs SET rank = ?1, pending_since = CASE pending WHEN 1 THEN pending_since ELSE ?2 END, pending = 1
-		WHERE card_id = ?3 AND body ->> 'standby' IS NULL AND body ->> 'dead' IS NULL`, rank, millis(c.ChangedAt), c.ID)
-	return err
+		WHERE card_id = ?3 AND digest IS NULL AND body ->> 'standby' IS NULL AND body ->> 'dead' IS NULL`, rank, millis(c.ChangedAt), c.ID)
+	if err != nil {
+		return err
+	}
+	return wakeDigests(ctx, tx, c, rank)
 }
 
 // Due returns the legs to be sent now, the most urgent and then the oldest
@@ -116,7 +131,7 @@ func (s *Store) Due(ctx context.Context, now time.Time, blocked []string, limit 
 	}
 	args = append(args, limit)
 	rows, err := s.db.Read().QueryContext(ctx, `
-		SELECT l.card_id, l.channel, l.lane, l.pending_since, l.next_at, l.body
+		SELECT l.card_id, l.channel, l.lane, l.pending_since, l.next_at, coalesce(l.digest, ''), c.lane IS NOT NULL, l.body
 		FROM legs l JOIN cards c ON c.id = l.card_id
 		WHERE l.pending = 1 AND l.next_at <= ? AND c.state NOT IN ('settling', 'discarded')`+notIn(len(blocked))+`
 		ORDER BY l.rank, l.pending_since LIMIT ?`, args...)
@@ -154,8 +169,9 @@ func notIn(n int) string {
 // listed may have been sent since.
 func (s *Store) DueLeg(ctx context.Context, cardID string, channel Channel, now time.Time) (l Leg, due bool, err error) {
 	rows, err := s.db.Read().QueryContext(ctx, `
-		SELECT card_id, channel, lane, pending_since, next_at, body FROM legs
-		WHERE card_id = ? AND channel = ? AND pending = 1 AND next_at <= ?`, cardID, channel, millis(now))
+		SELECT l.card_id, l.channel, l.lane, l.pending_since, l.next_at, coalesce(l.digest, ''), c.lane IS NOT NULL, l.body
+		FROM legs l JOIN cards c ON c.id = l.card_id
+		WHERE l.card_id = ? AND l.channel = ? AND l.pending = 1 AND l.next_at <= ? AND c.state NOT IN ('settling', 'discarded')`, cardID, channel, millis(now))
 	if err != nil {
 		return Leg{}, false, fmt.Errorf("reading a leg: %w", err)
 	}
@@ -180,7 +196,9 @@ func (s *Store) OldestPending(ctx context.Context) (since time.Time, ok bool, er
 
 // Legs returns the ways of one card.
 func (s *Store) Legs(ctx context.Context, cardID string) ([]Leg, error) {
-	rows, err := s.db.Read().QueryContext(ctx, `SELECT card_id, channel, lane, pending_since, next_at, body FROM legs WHERE card_id = ? ORDER BY channel`, cardID)
+	rows, err := s.db.Read().QueryContext(ctx, `
+		SELECT l.card_id, l.channel, l.lane, l.pending_since, l.next_at, coalesce(l.digest, ''), c.lane IS NOT NULL, l.body
+		FROM legs l JOIN cards c ON c.id = l.card_id WHERE l.card_id = ? ORDER BY l.channel`, cardID)
 	if err != nil {
 		return nil, fmt.Errorf("listing legs: %w", err)
 	}
@@ -194,7 +212,7 @@ func collectLegs(rows *sql.Rows) ([]Leg, error) {
 		var l Leg
 		var since, next int64
 		var body []byte
-		if err := rows.Scan(&l.CardID, &l.Channel, &l.Lane, &since, &next, &body); err != nil {
+		if err := rows.Scan(&l.CardID, &l.Channel, &l.Lane, &since, &next, &l.Digest, &l.OfDigest, &body); err != nil {
 			return nil, fmt.Errorf("reading a leg: %w", err)
 		}
 		if err := json.Unmarshal(body, &l); err != nil {
@@ -208,8 +226,12 @@ func collectLegs(rows *sql.Rows) ([]Leg, error) {
 
 // Begin stores the operation that is about to be sent. Nothing is sent unless
 // it returns nil.
+// Where a digest told of the card until now, it no longer does.
 func (s *Store) Begin(ctx context.Context, l Leg) error {
-	return s.saveLeg(ctx, "storing an operation before it is sent", l, nil)
+	if l.Digest == "" {
+		return s.saveLeg(ctx, "storing an operation before it is sent", l, nil)
+	}
+	return s.saveLeg(ctx, "storing an operation before it is sent", l, func(tx *sql.Tx) error { return leaveDigest(ctx, tx, l) })
 }
 
 // Finish stores the outcome of a try. The leg stays pending while the card has

@@ -55,7 +55,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{db: db, maxOpen: int64(o.MaxOpen)}
 	var open int64
-	if err := db.Read().QueryRowContext(ctx, `SELECT count(*) FROM cards WHERE closed_at IS NULL`).Scan(&open); err != nil {
+	if err := db.Read().QueryRowContext(ctx, `SELECT count(*) FROM cards WHERE closed_at IS NULL AND lane IS NULL`).Scan(&open); err != nil {
 		return nil, errors.Join(fmt.Errorf("counting open cards: %w", err), db.Close())
 	}
 	s.open.Store(open)
@@ -110,7 +110,7 @@ func (s *Store) Cards(ctx context.Context, f Filter) ([]*card.Card, error) {
 
 // Counts returns how many open cards each receiver has in each state.
 func (s *Store) Counts(ctx context.Context) (map[[2]string]int, error) {
-	rows, err := s.db.Read().QueryContext(ctx, `SELECT receiver, state, count(*) FROM cards WHERE closed_at IS NULL GROUP BY receiver, state`)
+	rows, err := s.db.Read().QueryContext(ctx, `SELECT receiver, state, count(*) FROM cards WHERE closed_at IS NULL AND lane IS NULL GROUP BY receiver, state`)
 	if err != nil {
 		return nil, fmt.Errorf("counting cards: %w", err)
 	}
@@ -183,6 +183,8 @@ func (s *Store) Sweep(ctx context.Context, delivered, dead time.Time) error {
 			{`DELETE FROM dead WHERE created_at < ?`, dead},
 			{`DELETE FROM audit WHERE at < ?`, dead},
 			{`DELETE FROM presses WHERE at < ?`, dead},
+			// What a kill left of digests that have ended.
+			{`UPDATE legs SET digest = NULL WHERE digest IN (SELECT id FROM cards WHERE lane IS NOT NULL AND closed_at < ?)`, delivered},
 		} {
 			if _, err := tx.ExecContext(ctx, step.query, millis(step.before)); err != nil {
 				return err
