@@ -24,6 +24,8 @@ type AppOptions struct {
 	BaseURL string        // without a trailing slash
 	Timeout time.Duration // of one call
 	Log     *slog.Logger
+	// Transport carries the calls; nil is the network.
+	Transport http.RoundTripper
 }
 
 // Message is what a message shows: a card (JSON 2.0) or plain text.
@@ -63,7 +65,7 @@ func NewClient(o AppOptions) *Client {
 		lark.WithOpenBaseUrl(o.BaseURL),
 		lark.WithEnableTokenCache(false),
 		lark.WithReqTimeout(o.Timeout),
-		lark.WithHttpClient(noting{newHTTPClient(o.Timeout)}),
+		lark.WithHttpClient(noting{newHTTPClient(o.Timeout, o.Transport)}),
 		lark.WithLogger(sdkLog{o.Log, o.Secret}),
 		lark.WithLogLevel(larkcore.LogLevelWarn))
 	return &Client{sdk: sdk, tokens: newTokens(fetchToken(sdk, o.ID, o.Secret)), secret: o.Secret}

@@ -25,6 +25,8 @@ type BotOptions struct {
 	URL     redact.Secret // the hook's whole URL; its last part is a credential
 	Secret  redact.Secret // signs each message, where set
 	Timeout time.Duration
+	// Transport carries the calls; nil is the network.
+	Transport http.RoundTripper
 }
 
 // Bot sends through a custom bot. There is no idempotency: a message whose
@@ -36,7 +38,7 @@ type Bot struct {
 
 // NewBot makes a bot. Nothing is sent yet.
 func NewBot(o BotOptions) *Bot {
-	return &Bot{options: o, client: newHTTPClient(o.Timeout)}
+	return &Bot{options: o, client: newHTTPClient(o.Timeout, o.Transport)}
 }
 
 type botBody struct {

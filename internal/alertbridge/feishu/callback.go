@@ -183,7 +183,7 @@ func (c *Callbacks) client(app AppOptions, ready func()) *larkws.Client {
 		larkws.WithDomain(app.BaseURL),
 		larkws.WithEventHandler(c.events),
 		larkws.WithAutoReconnect(false),
-		larkws.WithHttpClient(newHTTPClient(app.Timeout)),
+		larkws.WithHttpClient(newHTTPClient(app.Timeout, nil)),
 		larkws.WithWebSocketDialer(&websocket.Dialer{Proxy: http.ProxyFromEnvironment, HandshakeTimeout: app.Timeout}),
 		larkws.WithWriteTimeout(app.Timeout),
 		larkws.WithLogger(callbackLog{sdkLog{app.Log, app.Secret}}),

@@ -16,7 +16,7 @@ func ClockSkew(ctx context.Context, baseURL string, timeout time.Duration) (time
 	if err != nil {
 		return 0, fmt.Errorf("asking for the time: %w", err)
 	}
-	response, err := newHTTPClient(timeout).Do(request)
+	response, err := newHTTPClient(timeout, nil).Do(request)
 	if err != nil {
 		return 0, fmt.Errorf("asking for the time: %w", redact.Error(err))
 	}

@@ -37,15 +37,23 @@ func (n noting) Do(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-func newHTTPClient(timeout time.Duration) *http.Client {
-	transport := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true,
-		MaxIdleConns: 32, MaxIdleConnsPerHost: 32, IdleConnTimeout: 90 * time.Second,
-		TLSHandshakeTimeout: timeout, ResponseHeaderTimeout: timeout,
+// newHTTPClient makes a client whose calls end within the timeout; transport nil is
+// the network.
+func newHTTPClient(timeout time.Duration, transport http.RoundTripper) *http.Client {
+	if transport == nil {
+		transport = network(timeout)
 	}
 	return &http.Client{
 		Timeout: timeout, Transport: transport,
 		// A redirect of a POST would be followed as a GET.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+func network(timeout time.Duration) *http.Transport {
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true,
+		MaxIdleConns: 32, MaxIdleConnsPerHost: 32, IdleConnTimeout: 90 * time.Second,
+		TLSHandshakeTimeout: timeout, ResponseHeaderTimeout: timeout,
 	}
 }
