@@ -55,6 +55,8 @@ type settings struct {
 	extra        string // further top-level YAML
 	receivers    string // replaces the receivers
 	minUptime    string // of Alertmanager; empty: 1s
+	reconcile    string // how often; empty: 200ms
+	severity     string // replaces the routing
 	operators    string // open ids, by commas; empty: no buttons
 	dir          string // of configuration and data
 }
@@ -75,6 +77,12 @@ func writeConfig(t testing.TB, s settings) string {
 	if s.minUptime == "" {
 		s.minUptime = "1s"
 	}
+	if s.reconcile == "" {
+		s.reconcile = "200ms"
+	}
+	if s.severity == "" {
+		s.severity = "severity: {critical: [oncall], warning: [coo], info: [], default: [coo]}"
+	}
 	callbacks := "off"
 	if s.operators != "" {
 		callbacks = "long_connection"
@@ -83,12 +91,12 @@ func writeConfig(t testing.TB, s settings) string {
 server: {listen: 127.0.0.1:0, token: hook-token-value, admin_token: admin-token-value, max_body: 1MiB}
 feishu: {app_id: cli_app, app_secret: app-secret-value, base_url: %q, timeout: 1s, callbacks: %q}
 operators: [%q]
-alertmanager: {url: %q, reconcile_every: 200ms, watchdog_max_age: 2s, min_uptime: %s}
+alertmanager: {url: %q, reconcile_every: %s, watchdog_max_age: 2s, min_uptime: %s}
 links: {grafana: "http://grafana.example", runbooks: "http://runbooks.example/r"}
 receivers: %s
-severity: {critical: [oncall], warning: [coo], info: [], default: [coo]}
 %s
-`, s.feishu, callbacks, s.operators, s.alertmanager, s.minUptime, s.receivers, s.extra)
+%s
+`, s.feishu, callbacks, s.operators, s.alertmanager, s.reconcile, s.minUptime, s.receivers, s.severity, s.extra)
 	file := filepath.Join(s.dir, "alertbridge.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

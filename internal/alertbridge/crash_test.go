@@ -39,7 +39,7 @@ type child struct {
 	drained chan struct{}
 }
 
-func startChild(t *testing.T, config string) *child {
+func startChild(t testing.TB, config string) *child {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -245,6 +245,7 @@ const manyReceivers = `
 `
 
 const crashRoutes = `
+storm: {per_receiver_per_minute: 0}
 routes:
   - {matchers: ['agent_name=~".*[048]"'], receivers: [r0]}
   - {matchers: ['agent_name=~".*[159]"'], receivers: [r1]}
