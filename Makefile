@@ -68,8 +68,8 @@ mutate: tools ## break the guarantees one by one; lists what no test notices (ON
 	@CGO_ENABLED=0 $(GO) build -C internal/tools/gremlins -o $(CURDIR)/.bin/ github.com/go-gremlins/gremlins/cmd/gremlins
 	@$(GO) run ./internal/mutate $(if $(ONLY),-only "$(ONLY)")
 
-soak: tools build ## the long kill -9 and fuzz runs
-	@ALERTBRIDGE_CRASH_ROUNDS=200 HEARTBEAT_CRASH_ROUNDS=200 GATEWAY_CRASH_ROUNDS=50 $(GO) test -count=1 -timeout 3h -run "Crash|Kill" -v ./internal/alertbridge/... ./internal/heartbeat/... ./internal/gateway/...
+soak: tools build ## the long kill -9, storm, outage and fuzz runs
+	@ALERTBRIDGE_STORM=full ALERTBRIDGE_OUTAGE=2m ALERTBRIDGE_CRASH_ROUNDS=200 HEARTBEAT_CRASH_ROUNDS=200 GATEWAY_CRASH_ROUNDS=50 $(GO) test -count=1 -timeout 3h -run "Crash|Kill|Storm|Outage" -v ./internal/alertbridge/... ./internal/heartbeat/... ./internal/gateway/...
 	@FUZZTIME=5m .ci/fuzz
 
 fmt: ## format the source

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -47,4 +48,32 @@ func BenchmarkWebhookAccept(b *testing.B) {
 	})
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "accepts/s")
+}
+
+// BenchmarkQuietDelivery is one alert at a time, from the answer to its webhook to
+// its card: what the bridge itself adds, as the stand-in answers at once.
+func BenchmarkQuietDelivery(b *testing.B) {
+	const alerts = 60
+	var took []time.Duration
+	for round := range b.N {
+		fs := newFeishu(b, feishu.Options{})
+		x := startBridge(b, settings{feishu: fs.url, extra: "storm: {per_receiver_per_minute: 0}"})
+		pace := time.NewTicker(250 * time.Millisecond) // within what one chat takes
+		for i := range alerts {
+			<-pace.C
+			agent := fmt.Sprintf("agent-%d-%d", round, i)
+			body := payload(group(agent), down(agent, "critical", time.Now()))
+			if status, text := x.do(http.MethodPost, "/webhook", "hook-token-value", body); status != http.StatusOK {
+				b.Fatalf("webhook: %d %s", status, text)
+			}
+			accepted := time.Now()
+			if _, err := fs.WaitFor(b.Context(), func(s feishu.Snapshot) bool { return len(s.Messages) > i }); err != nil {
+				b.Fatal(err)
+			}
+			took = append(took, time.Since(accepted))
+		}
+		pace.Stop()
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 }

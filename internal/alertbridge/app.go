@@ -159,7 +159,7 @@ func (a *App) receiversReady(context.Context) error {
 // announce says once what a person has to know of a configuration.
 func (a *App) announce(built *assembly) {
 	for _, u := range built.config.unavailable() {
-		a.log.Warn("setting has no effect: its feature is not available in this version", "key", u.Key, "feature", u.Feature)
+		a.log.Warn("setting has no effect in this way of running", "key", u.Key, "reason", u.Reason)
 	}
 	for _, r := range built.config.Receivers {
 		a.webhooks.Announce(r.Name)

@@ -9,12 +9,14 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/action"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/deliver"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/escalate"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/feishu"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/openclaw"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/reconcile"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/render"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/route"
@@ -70,8 +72,16 @@ func (c *Config) receiver(r ReceiverConfig) deliver.Receiver {
 		sum := sha256.Sum256([]byte(r.Webhook.URL.Reveal()))
 		out.BotKey = hex.EncodeToString(sum[:8])
 	}
+	if r.OpenClaw.Target != "" {
+		out.OpenClaw = openclaw.New(openclaw.Options{CLI: r.OpenClaw.CLI, Target: r.OpenClaw.Target, Timeout: openClawTimeout})
+		out.OpenClawKey = r.OpenClaw.Target
+	}
 	return out
 }
+
+// openClawTimeout bounds one call of OpenClaw's command line, which starts a
+// program and may have to wait for its gateway.
+const openClawTimeout = time.Minute
 
 func (c *Config) app(log *slog.Logger) feishu.AppOptions {
 	return feishu.AppOptions{ID: c.Feishu.AppID, Secret: c.Feishu.AppSecret, BaseURL: c.baseURL(), Timeout: c.Feishu.Timeout, Log: log}

@@ -77,9 +77,9 @@ func checkConfig(_ context.Context, env program.Env) error {
 	out := &bytes.Buffer{}
 	out.Write(text)
 	if list := c.unavailable(); len(list) > 0 {
-		_, _ = fmt.Fprintln(out, "\n# not available in this version:")
+		_, _ = fmt.Fprintln(out, "\n# not available in this way of running:")
 		for _, u := range list {
-			_, _ = fmt.Fprintf(out, "#   %s: %s\n", u.Key, u.Feature)
+			_, _ = fmt.Fprintf(out, "#   %s: %s\n", u.Key, u.Reason)
 		}
 	}
 	if names := c.unconfigured(); len(names) > 0 {

@@ -102,10 +102,10 @@ type WebhookConfig struct {
 	Keyword string        `yaml:"keyword"`
 }
 
-// OpenClawConfig is the last resort.
+// OpenClawConfig is the last resort: text through OpenClaw's command line.
 type OpenClawConfig struct {
-	CLI    string `yaml:"cli"`
-	Target string `yaml:"target"`
+	CLI    string `yaml:"cli"`    // the program, by path or name; empty: openclaw
+	Target string `yaml:"target"` // chat or person, as OpenClaw names them; empty: not used
 }
 
 // EscalateStep is what happens when nobody acknowledges.
@@ -201,7 +201,7 @@ func (c *Config) hasApp() bool { return c.Feishu.AppID != "" && c.Feishu.AppSecr
 
 // configured reports whether the receiver has any way.
 func (c *Config) configured(r ReceiverConfig) bool {
-	return (c.hasApp() && r.App.ReceiveID != "") || r.Webhook.URL.IsSet()
+	return (c.hasApp() && r.App.ReceiveID != "") || r.Webhook.URL.IsSet() || r.OpenClaw.Target != ""
 }
 
 // unconfigured names the receivers without any way.

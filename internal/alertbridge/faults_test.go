@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -76,6 +77,41 @@ func TestOutageCoalesces(t *testing.T) {
 		}
 		if v.Template != want {
 			t.Errorf("%s is %s, want %s", v.Title, v.Template, want)
+		}
+	}
+}
+
+// TestLongOutage is Feishu gone for a while, in which alerts come and end; with
+// ALERTBRIDGE_OUTAGE=2m for that long. All of it is told of afterwards.
+func TestLongOutage(t *testing.T) {
+	span := 2 * time.Second
+	if d, err := time.ParseDuration(os.Getenv("ALERTBRIDGE_OUTAGE")); err == nil {
+		span = d
+	}
+	fs := newFeishu(t, feishu.Options{Limits: feishu.PublishedLimits()})
+	c := startChild(t, writeConfig(t, settings{feishu: fs.url, dir: t.TempDir(), receivers: manyReceivers, extra: crashRoutes}))
+	fs.fault(t, feishu.Fault{Kind: feishu.FaultOutage})
+	const alerts = 60
+	var posted []string
+	over, told := map[string]bool{}, &sync.Map{}
+	pace := time.NewTicker(span / alerts)
+	defer pace.Stop()
+	for i := range alerts {
+		agent := fmt.Sprintf("agent-%d", i)
+		posted, over[agent] = append(posted, agent), i%2 == 0
+		<-pace.C
+		if left := postAll(t, c, []string{agent}, over, told, func() bool { return false }); len(left) > 0 {
+			t.Fatalf("not answered: %v", left)
+		}
+	}
+	fs.ClearFaults()
+	waitFinal(t, fs, posted, over)
+	if n := len(fs.views()); n != alerts {
+		t.Errorf("%d messages for %d alerts", n, alerts)
+	}
+	for _, r := range fs.Requests() {
+		if r.Fault == "" && r.Code != 0 {
+			t.Errorf("Feishu refused a call: %+v", r)
 		}
 	}
 }

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/fleetwatch/fleetwatch/internal/sandbox/feishu"
 )
 
@@ -197,7 +199,9 @@ func (c *coverage) wait(t testing.TB, fs *standIn) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		return c.shown == len(c.times)
-	}, func() string { return fmt.Sprintf("all %d criticals are shown, have %d", len(c.times), criticalsShown(fs)) })
+	}, func() string {
+		return fmt.Sprintf("all %d criticals are shown, have %d", len(c.times), criticalsShown(fs))
+	})
 }
 
 // criticalsShown counts the criticals on cards and in digests.
@@ -225,11 +229,15 @@ type knownAlerts struct {
 }
 
 func (k *knownAlerts) add(a alert) {
+	labels := model.LabelSet{}
+	for name, value := range a.labels {
+		labels[model.LabelName(name)] = model.LabelValue(value)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.alerts = append(k.alerts, map[string]any{
 		"labels": a.labels, "annotations": map[string]string{"summary": a.summary}, "startsAt": a.starts, "endsAt": a.starts.Add(time.Hour), "updatedAt": time.Now(),
-		"fingerprint": a.labels["agent_name"], "receivers": []map[string]string{{"name": "bridge"}}, "generatorURL": "",
+		"fingerprint": labels.Fingerprint().String(), "receivers": []map[string]string{{"name": "bridge"}}, "generatorURL": "",
 		"status": map[string]any{"state": "active", "silencedBy": []string{}, "inhibitedBy": []string{}, "mutedBy": []string{}},
 	})
 }

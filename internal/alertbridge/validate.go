@@ -125,6 +125,12 @@ func (x *ReceiverConfig) validate(r *confload.Report, path string) {
 	if x.FailoverAfter == 0 {
 		x.FailoverAfter = defaultFailoverAfter
 	}
+	if x.OpenClaw.CLI == "" {
+		x.OpenClaw.CLI = "openclaw"
+	}
+	if strings.HasPrefix(x.OpenClaw.Target, "-") {
+		r.Errorf(path+".openclaw.target", "expected a chat or a person, got %q", x.OpenClaw.Target)
+	}
 	if x.App.ReceiveIDType == "" {
 		x.App.ReceiveIDType = "chat_id"
 	}
@@ -222,20 +228,24 @@ func httpURL(r *confload.Report, path, value string) {
 	}
 }
 
-// Unavailable is a setting whose feature this version does not have.
-type Unavailable struct{ Key, Feature string }
+// Unavailable is a setting that has no effect in this way of running, and why.
+type Unavailable struct{ Key, Reason string }
 
-// unavailable lists the settings of the configuration that have no effect yet.
+// unavailable lists the settings of the configuration that have no effect.
 func (c *Config) unavailable() []Unavailable {
 	var out []Unavailable
-	add := func(set bool, key, feature string) {
+	add := func(set bool, key, reason string) {
 		if set {
-			out = append(out, Unavailable{key, feature})
+			out = append(out, Unavailable{key, reason})
 		}
 	}
 	add(len(c.Templates) > 0, "templates", "templates of one's own for title and body")
 	for i, x := range c.Receivers {
-		add(x.OpenClaw.Target != "", fmt.Sprintf("receivers[%d].openclaw", i), "delivery through openclaw")
+		if x.OpenClaw.Target == "" {
+			continue
+		}
+		_, err := c.receiver(x).OpenClaw.Find()
+		add(err != nil, fmt.Sprintf("receivers[%d].openclaw", i), fmt.Sprint(err))
 	}
 	return out
 }

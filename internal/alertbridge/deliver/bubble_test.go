@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/deliver"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/feishu"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/openclaw"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/render"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/store"
 	"github.com/fleetwatch/fleetwatch/internal/redact"
@@ -55,6 +57,7 @@ type bubble struct {
 	store  *store.Store
 	config *deliver.Config
 	file   string
+	said   string          // what was sent through OpenClaw, a file
 	ctx    context.Context //nolint:containedctx // of the test, without its end, which is outside the bubble
 	wake   func()
 	end    func()
@@ -65,6 +68,10 @@ type bubble struct {
 func inBubble(t *testing.T, storm deliver.Storm, test func(*bubble)) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "b.db")
+	said, script := filepath.Join(t.TempDir(), "said"), filepath.Join(t.TempDir(), "openclaw")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nprintf '%s\\n' \"$8\" >> "+said+"\n"), 0o700); err != nil { //nolint:gosec // it has to run
+		t.Fatal(err)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		fs, err := sandbox.New(sandbox.Options{Limits: sandbox.PublishedLimits()})
 		if err != nil {
@@ -79,14 +86,18 @@ func inBubble(t *testing.T, storm deliver.Storm, test func(*bubble)) {
 			return feishu.NewBot(feishu.BotOptions{URL: redact.Secret("http://feishu.example/open-apis/bot/v2/hook/" + token), Timeout: 5 * time.Second, Transport: carrier})
 		}
 		address := func(kind, id string) *feishu.Address { return &feishu.Address{Type: kind, ID: id} }
-		b := &bubble{t: t, ctx: context.WithoutCancel(t.Context()), feishu: fs, file: file, config: &deliver.Config{
+		b := &bubble{t: t, said: said, ctx: context.WithoutCancel(t.Context()), feishu: fs, file: file, config: &deliver.Config{
 			Client:   feishu.NewClient(feishu.AppOptions{ID: "a", Secret: "s", BaseURL: "http://feishu.example", Timeout: 5 * time.Second, Log: slog.New(slog.DiscardHandler), Transport: carrier}),
 			Renderer: renderer, Timeout: 5 * time.Second, MaxAge: 24 * time.Hour, Storm: storm,
 			Receivers: map[string]deliver.Receiver{
 				"chat":   {Name: "chat", App: address("chat_id", "oc_1")},
 				"person": {Name: "person", App: address("open_id", "ou_1")},
 				"bot":    {Name: "bot", Bot: bot("t1"), BotKey: "t1"},
-				"both":   {Name: "both", App: address("chat_id", "oc_2"), Bot: bot("t2"), BotKey: "t2", Failover: true, FailoverAfter: 2 * time.Minute},
+				"chain": {
+					Name: "chain", App: address("chat_id", "oc_3"), Bot: bot("t3"), BotKey: "t3", Failover: true, FailoverAfter: 2 * time.Minute,
+					OpenClaw: openclaw.New(openclaw.Options{CLI: script, Target: "oc_3", Timeout: time.Minute}),
+				},
+				"both": {Name: "both", App: address("chat_id", "oc_2"), Bot: bot("t2"), BotKey: "t2", Failover: true, FailoverAfter: 2 * time.Minute},
 			},
 		}}
 		b.start()

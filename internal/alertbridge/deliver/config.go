@@ -15,6 +15,7 @@ import (
 
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/feishu"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/openclaw"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/render"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/store"
 )
@@ -22,13 +23,15 @@ import (
 // Receiver is a named destination.
 type Receiver struct {
 	Name          string
-	App           *feishu.Address // nil: no app message
-	Bot           *feishu.Bot     // nil: no custom bot
-	BotKey        string          // equal for receivers that share a bot
-	Keyword       string          // of the bot
-	Mention       []string        // open ids
-	Failover      bool            // the bot only while the app fails
-	FailoverAfter time.Duration   // how long the app fails before that
+	App           *feishu.Address  // nil: no app message
+	Bot           *feishu.Bot      // nil: no custom bot
+	BotKey        string           // equal for receivers that share a bot
+	Keyword       string           // of the bot
+	OpenClaw      *openclaw.Sender // nil: not through OpenClaw
+	OpenClawKey   string           // equal for receivers that share a destination
+	Mention       []string         // open ids
+	Failover      bool             // each way only while those before it fail
+	FailoverAfter time.Duration    // how long a way fails before that
 }
 
 // Channels are the receiver's ways in order of preference.
@@ -40,7 +43,19 @@ func (r Receiver) Channels() store.Channels {
 	if r.Bot != nil {
 		c.Ways = append(c.Ways, store.Webhook)
 	}
+	if r.OpenClaw != nil {
+		c.Ways = append(c.Ways, store.OpenClaw)
+	}
 	return c
+}
+
+// after is the way that is used while the given one fails, "" where there is none.
+func (r Receiver) after(c store.Channel) store.Channel {
+	ways := r.Channels().Ways
+	if i := slices.Index(ways, c); r.Failover && i >= 0 && i+1 < len(ways) {
+		return ways[i+1]
+	}
+	return ""
 }
 
 // Config is what deliveries depend on and what a reload replaces as a whole.
@@ -83,8 +98,12 @@ type target struct {
 // targets are what a call on the channel counts against; the first is what
 // fails as a whole.
 func (r Receiver) targets(c store.Channel) []target {
-	if c == store.Webhook {
+	switch c {
+	case store.Webhook:
 		return []target{{"bot:" + r.BotKey, botLimits()}}
+	case store.OpenClaw:
+		return []target{{"openclaw:" + r.OpenClawKey, openClawLimits()}}
+	case store.App:
 	}
 	return []target{{"app", appLimits()}, {"to:" + r.App.Type + ":" + r.App.ID, recipientLimits()}}
 }

@@ -61,6 +61,9 @@ func (d *Dispatcher) Configure(c *Config) {
 		if r.Bot != nil {
 			kinds = append(kinds, kindBot)
 		}
+		if r.OpenClaw != nil {
+			kinds = append(kinds, kindText)
+		}
 		d.metrics.announce(name, kinds)
 	}
 	d.config.Store(c)

@@ -27,6 +27,10 @@ func recipientLimits() []window { return []window{{time.Second, 5}} }
 
 func botLimits() []window { return []window{{time.Second, 5}, {time.Minute, 95}} }
 
+// openClawLimits keep what OpenClaw sends into one chat below Feishu's limit, and
+// its processes few.
+func openClawLimits() []window { return []window{{time.Second, 2}, {time.Minute, 60}} }
+
 // Backoff bounds, and how many failures in a row close a target for all.
 const (
 	firstBackoff   = time.Second
@@ -158,11 +162,15 @@ func (g *gates) hold(t target, until time.Time) {
 }
 
 // fail notes that the target did not answer; after some of these in a row it is
-// left alone for a while, so that many waiting cards make few tries.
+// left alone for a while, so that many waiting cards make few tries. Calls that
+// were under way together count once: a moment's failure is not a long one.
 func (g *gates) fail(t target, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	x := g.get(t)
+	if x.failures >= breakAfter && now.Before(x.until) {
+		return
+	}
 	x.failures++
 	if x.failures >= breakAfter {
 		x.until = now.Add(backoff(x.failures-breakAfter+2, longestBreak))

@@ -20,7 +20,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "alertbridge_deliveries_total",
-			Help: "Calls to Feishu by receiver, kind (create, patch, reply, bot) and result: ok, or the class of Feishu's code.",
+			Help: "Calls to Feishu by receiver, kind (create, patch, reply, bot, openclaw) and result: ok, or the class of Feishu's code.",
 		}, []string{"receiver", "kind", "result"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "alertbridge_delivery_seconds",

@@ -40,14 +40,14 @@ func (x *delivery) succeeded(ctx context.Context, kind string) error {
 	if kind != kindReply && x.leg.Digest == "" {
 		x.metrics.seconds.WithLabelValues(x.receiver.Name).Observe(max(time.Since(x.leg.PendingSince).Seconds(), 0))
 	}
-	x.metrics.up.Set(1)
+	x.noteUp(nil)
 	failing := x.leg.Failures > 0
 	x.leg.Op, x.leg.Failures, x.leg.FailingSince, x.leg.LastError, x.leg.NextAt = nil, 0, time.Time{}, "", x.now
 	if err := x.finish(ctx); err != nil {
 		return err
 	}
-	if failing && x.receiver.Failover && x.leg.Channel == store.App {
-		if err := x.disarm(ctx); err != nil {
+	if failing && x.receiver.after(x.leg.Channel) != "" {
+		if err := x.store.Disarm(ctx, x.card.ID); err != nil {
 			return err
 		}
 	}
@@ -171,32 +171,30 @@ func (x *delivery) giveUp(ctx context.Context, reason store.Reason, cause error)
 func (x *delivery) bury(ctx context.Context, reason store.Reason, detail string) error {
 	x.log.ErrorContext(ctx, "a card was given up on one way", "card", x.card.ID, "lane", x.leg.Lane, "reason", reason, "detail", detail)
 	if x.card.Digest != nil {
-		return x.store.BuryDigest(ctx, x.card, x.leg, reason, detail, x.now)
+		return x.store.BuryDigest(ctx, x.card, x.leg, x.receiver.after(x.leg.Channel), reason, detail, x.now)
 	}
 	return x.store.Bury(ctx, x.card, x.leg, reason, detail, x.now)
 }
 
-// failover makes the receiver's bot due, at once or when the app has failed for
-// long enough.
+// failover makes the receiver's next way due, at once or when this one has failed
+// for long enough.
 func (x *delivery) failover(ctx context.Context, now bool) error {
-	if x.leg.Channel != store.App || !x.receiver.Failover || x.receiver.Bot == nil {
+	next := x.receiver.after(x.leg.Channel)
+	if next == "" {
 		return nil
 	}
 	at := x.leg.FailingSince.Add(x.receiver.FailoverAfter)
 	if now {
 		at = x.now
 	}
-	if x.card.Digest != nil {
-		return x.store.ArmDigest(ctx, x.card.ID, at)
-	}
-	return x.store.Arm(ctx, x.card.ID, at)
+	return x.store.Arm(ctx, x.card.ID, next, at)
 }
 
-func (x *delivery) disarm(ctx context.Context) error {
-	if x.card.Digest != nil {
-		return x.store.DisarmDigest(ctx, x.card.ID)
+// noteUp keeps whether Feishu answers, where it was Feishu that was called.
+func (x *delivery) noteUp(err error) {
+	if x.leg.Channel != store.OpenClaw {
+		x.Dispatcher.noteUp(err)
 	}
-	return x.store.Disarm(ctx, x.card.ID)
 }
 
 // noteUp keeps whether Feishu answers.

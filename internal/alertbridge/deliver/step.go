@@ -19,6 +19,7 @@ const (
 	kindPatch  = "patch"
 	kindReply  = "reply"
 	kindBot    = "bot"
+	kindText   = "openclaw"
 )
 
 // How long Feishu keeps things, less a margin.
@@ -83,8 +84,20 @@ func (x *delivery) run(ctx context.Context) error {
 	if age := x.config.MaxAge; age > 0 && x.card.Closed() && x.now.Sub(x.card.ClosedAt) > age {
 		return x.bury(ctx, store.ReasonMaxAge, "not delivered within limits.max_age after its end: "+x.leg.LastError)
 	}
-	if x.leg.Channel == store.Webhook {
-		return x.runBot(ctx)
+	switch x.leg.Channel {
+	case store.Webhook:
+		return x.runOnce(ctx, kindBot, func() error {
+			q := x.request()
+			q.Budget, q.Keyword = render.WebhookBudget, x.receiver.Keyword
+			return x.receiver.Bot.Send(ctx, x.message(q))
+		})
+	case store.OpenClaw:
+		return x.runOnce(ctx, kindText, func() error {
+			q := x.request()
+			q.Mention = nil // nothing is markup there
+			return x.receiver.OpenClaw.Send(ctx, x.text(q))
+		})
+	case store.App:
 	}
 	return x.runApp(ctx)
 }
@@ -264,26 +277,24 @@ func (x *delivery) reply(ctx context.Context, text string) error {
 	return x.succeeded(ctx, kindReply)
 }
 
-// runBot sends what a person has to hear of: a message of a custom bot cannot be
-// changed, so small changes are left out.
-func (x *delivery) runBot(ctx context.Context) error {
+// runOnce sends what a person has to hear of where messages cannot be changed, so
+// small changes are left out.
+func (x *delivery) runOnce(ctx context.Context, kind string, send func() error) error {
 	if !x.notable() {
 		x.leg.Sent = x.card.Revision
 		return x.store.Finish(ctx, x.leg, false)
 	}
 	x.leg.Standby = false
 	x.leg.Repeated = x.leg.Op != nil && x.leg.Op.InDoubt
-	was, err := x.begin(ctx, kindBot)
+	was, err := x.begin(ctx, kind)
 	if err != nil {
 		return err
 	}
-	q := x.request()
-	q.Budget, q.Keyword = render.WebhookBudget, x.receiver.Keyword
-	if err := x.receiver.Bot.Send(ctx, x.message(q)); err != nil {
-		return x.failed(ctx, kindBot, was, err)
+	if err := send(); err != nil {
+		return x.failed(ctx, kind, was, err)
 	}
 	x.shows(x.card.Revision, x.card.State)
-	return x.succeeded(ctx, kindBot)
+	return x.succeeded(ctx, kind)
 }
 
 func (x *delivery) notable() bool {
@@ -309,7 +320,7 @@ func liveAlerts(c *card.Card) []string {
 // shows notes what the receiver sees from now on.
 func (x *delivery) shows(revision int64, state card.State) {
 	x.leg.Sent, x.leg.SentState, x.leg.SentRefires, x.leg.SentReminder = revision, state, x.card.Refires, x.card.Reminders
-	if x.leg.Channel == store.Webhook {
+	if x.leg.Channel != store.App {
 		x.leg.SentAlerts = liveAlerts(x.card)
 	}
 	if x.card.Digest != nil {

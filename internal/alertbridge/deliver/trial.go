@@ -48,10 +48,13 @@ func (c *Config) Test(ctx context.Context, receiver string) ([]Tried, error) {
 	for _, way := range r.Channels().Ways {
 		t := Tried{Channel: way}
 		var err error
-		if way == store.App {
+		switch way {
+		case store.App:
 			t.MessageID, err = c.Client.Create(ctx, *r.App, feishu.Message{Card: content}, card.UUID(sample.ID, string(way), "test", 1))
-		} else {
+		case store.Webhook:
 			err = r.Bot.Send(ctx, feishu.Message{Card: content})
+		case store.OpenClaw:
+			err = r.OpenClaw.Send(ctx, c.Renderer.Text(q))
 		}
 		if t.OK = err == nil; !t.OK {
 			t.Error = err.Error()

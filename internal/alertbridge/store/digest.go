@@ -334,10 +334,10 @@ func (s *Store) Release(ctx context.Context, digest string) error {
 }
 
 // BuryDigest gives a digest up, and with it the way of each card that it told of:
-// a dead letter each, and the ways after it are made due.
-func (s *Store) BuryDigest(ctx context.Context, d *card.Card, l Leg, reason Reason, detail string, now time.Time) error {
+// a dead letter each, and the way after it, if any, is made due.
+func (s *Store) BuryDigest(ctx context.Context, d *card.Card, l Leg, next Channel, reason Reason, detail string, now time.Time) error {
 	err := s.chunks(ctx, "giving up what a digest told of", func(tx *sql.Tx) (int64, error) {
-		return buryHeld(ctx, tx, d.ID, l.Channel, DeadLetter{Receiver: d.Receiver, Channel: l.Channel, Reason: reason, Detail: detail, CreatedAt: now})
+		return buryHeld(ctx, tx, d.ID, l.Channel, next, DeadLetter{Receiver: d.Receiver, Channel: l.Channel, Reason: reason, Detail: detail, CreatedAt: now})
 	})
 	if err != nil {
 		return err
@@ -354,7 +354,7 @@ func (s *Store) BuryDigest(ctx context.Context, d *card.Card, l Leg, reason Reas
 	})
 }
 
-func buryHeld(ctx context.Context, tx *sql.Tx, digest string, channel Channel, letter DeadLetter) (int64, error) {
+func buryHeld(ctx context.Context, tx *sql.Tx, digest string, channel, next Channel, letter DeadLetter) (int64, error) {
 	rows, err := tx.QueryContext(ctx, `SELECT c.body FROM legs l JOIN cards c ON c.id = l.card_id WHERE l.digest = ? AND l.channel = ? LIMIT ?`, digest, channel, releaseChunk)
 	if err != nil {
 		return 0, err
@@ -369,7 +369,7 @@ func buryHeld(ctx context.Context, tx *sql.Tx, digest string, channel Channel, l
 			letter.Detail, c.ID, channel); err != nil {
 			return 0, err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE legs SET pending = 1, next_at = ? WHERE card_id = ? AND body ->> 'standby' = 1`, millis(letter.CreatedAt), c.ID); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE legs SET pending = 1, next_at = ? WHERE card_id = ? AND channel = ? AND body ->> 'standby' = 1`, millis(letter.CreatedAt), c.ID, next); err != nil {
 			return 0, err
 		}
 		letter.CardID, letter.Title = c.ID, title(c)
@@ -485,28 +485,4 @@ func (s *Store) listSubjects(ctx context.Context, id string, v *DigestView) erro
 		}
 	}
 	return rows.Err()
-}
-
-// ArmDigest makes the standby ways of the cards that a digest tells of due: it
-// cannot be sent. DisarmDigest takes that back for those not yet used.
-func (s *Store) ArmDigest(ctx context.Context, digest string, at time.Time) error {
-	return s.standbyDigest(ctx, digest, true, at)
-}
-
-// DisarmDigest is the opposite of [Store.ArmDigest].
-func (s *Store) DisarmDigest(ctx context.Context, digest string) error {
-	return s.standbyDigest(ctx, digest, false, time.Time{})
-}
-
-func (s *Store) standbyDigest(ctx context.Context, digest string, pending bool, at time.Time) error {
-	err := s.batch(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `
-			UPDATE legs SET pending = ?1, next_at = CASE WHEN ?1 AND pending = 0 THEN ?2 WHEN ?1 THEN min(next_at, ?2) ELSE next_at END
-			WHERE body ->> 'standby' = 1 AND card_id IN (SELECT card_id FROM legs WHERE digest = ?3)`, pending, millis(at), digest)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("arming the standby ways of a digest: %w", err)
-	}
-	return nil
 }

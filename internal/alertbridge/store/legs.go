@@ -16,8 +16,9 @@ type Channel string
 
 // The channels.
 const (
-	App     Channel = "app"
-	Webhook Channel = "webhook"
+	App      Channel = "app"
+	Webhook  Channel = "webhook"
+	OpenClaw Channel = "openclaw"
 )
 
 // Channels are a receiver's ways. With Failover the first is used, and each
@@ -267,22 +268,23 @@ func (s *Store) saveLeg(ctx context.Context, what string, l Leg, also func(*sql.
 	return nil
 }
 
-// Arm makes the card's standby legs due at the given moment: the way before
-// them fails. Disarm takes that back for those not yet used.
-func (s *Store) Arm(ctx context.Context, cardID string, at time.Time) error {
-	return s.standby(ctx, cardID, true, at)
+// Arm makes the card's standby leg on the channel due at the given moment: the
+// way before it fails. What a digest tells of is armed with it.
+func (s *Store) Arm(ctx context.Context, cardID string, channel Channel, at time.Time) error {
+	return s.standby(ctx, cardID, channel, true, at)
 }
 
-// Disarm is the opposite of [Store.Arm].
+// Disarm takes [Store.Arm] back for all standby legs that were not used yet.
 func (s *Store) Disarm(ctx context.Context, cardID string) error {
-	return s.standby(ctx, cardID, false, time.Time{})
+	return s.standby(ctx, cardID, "", false, time.Time{})
 }
 
-func (s *Store) standby(ctx context.Context, cardID string, pending bool, at time.Time) error {
+func (s *Store) standby(ctx context.Context, cardID string, channel Channel, pending bool, at time.Time) error {
 	err := s.batch(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `
 			UPDATE legs SET pending = ?1, next_at = CASE WHEN ?1 AND pending = 0 THEN ?2 WHEN ?1 THEN min(next_at, ?2) ELSE next_at END
-			WHERE card_id = ?3 AND body ->> 'standby' = 1`, pending, millis(at), cardID)
+			WHERE (card_id = ?3 OR card_id IN (SELECT card_id FROM legs WHERE digest = ?3)) AND body ->> 'standby' = 1 AND (?4 = '' OR channel = ?4)`,
+			pending, millis(at), cardID, channel)
 		return err
 	})
 	if err != nil {

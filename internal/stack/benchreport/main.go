@@ -35,6 +35,8 @@ type target struct {
 func benchmarks() []benchmark {
 	return []benchmark{
 		{"BenchmarkWebhookAccept", "./internal/alertbridge", "20000x"},
+		{"BenchmarkQuietDelivery", "./internal/alertbridge", "1x"},
+		{"BenchmarkStorm", "./internal/alertbridge", "1x"},
 		{"BenchmarkScheduleDelay", "./internal/heartbeat", "1x"},
 		{"BenchmarkGateway", "./internal/gateway", "1x"},
 	}
@@ -43,6 +45,11 @@ func benchmarks() []benchmark {
 func targets() []target {
 	return []target{
 		{"BenchmarkWebhookAccept", "accepts/s", "alertbridge: durable webhook accepts per second, deliveries going on beside", 2000, true},
+		{"BenchmarkQuietDelivery", "p99-ms", "alertbridge: accepted to card accepted when it is quiet, p99 in ms", 300, false},
+		{"BenchmarkStorm", "ack-p99-ms", "alertbridge: 10,000 alerts in 60 s, webhook answered, p99 in ms", 50, false},
+		{"BenchmarkStorm", "critical-s", "alertbridge: the same, a critical on a card or in a digest, the slowest in s", 10, false},
+		{"BenchmarkStorm", "refused", "alertbridge: the same, calls beyond Feishu's published limits", 0, false},
+		{"BenchmarkStorm", "peak-MB", "alertbridge: the same, peak memory in MB", 150, false},
 		{"BenchmarkScheduleDelay", "p99-ms", "heartbeat: lateness of 10,000 jobs at 1-10 min, p99 in ms", 100, false},
 		{"BenchmarkScheduleDelay", "max-ms", "heartbeat: lateness of 10,000 jobs at 1-10 min, max in ms", 1000, false},
 		{"BenchmarkScheduleDelay", "missed", "heartbeat: slots missed", 0, false},
