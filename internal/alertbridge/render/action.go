@@ -70,7 +70,9 @@ func (f fact) text() string {
 func (r *Renderer) persons(c *card.Card, now time.Time) []fact {
 	var out []fact
 	w := r.words
-	add := func(name, value, person string) { out = append(out, fact{name: name, value: value, person: person}) }
+	add := func(name, value, person string) {
+		out = append(out, fact{name: name, value: value, person: person, ours: true})
+	}
 	if c.Ack != nil {
 		add(w.acked, r.clock(c.Ack.At), c.Ack.By)
 	}

@@ -79,7 +79,7 @@ type behavior struct {
 }
 
 // plain is the only way label text gets into a card: plain_text knows no markup.
-func plain(content string) text { return text{Tag: "plain_text", Content: content} }
+func plain(content string) text { return text{Tag: "plain_text", Content: visible(content)} }
 
 func line(content string) div { return div{Tag: "div", Text: plain(content)} }
 
@@ -99,8 +99,8 @@ func row(f fact) columnSet {
 		value = markdown{Tag: "markdown", Content: at + " " + f.value}
 	}
 	return columnSet{Tag: "column_set", FlexMode: "none", Spacing: "8px", Columns: []column{
-		{Tag: "column", Width: "weighted", Weight: 1, Elements: []any{div{Tag: "div", Text: label}}},
-		{Tag: "column", Width: "weighted", Weight: 3, Elements: []any{value}},
+		{Tag: "column", Width: "weighted", Weight: 2, Elements: []any{div{Tag: "div", Text: label}}},
+		{Tag: "column", Width: "weighted", Weight: 5, Elements: []any{value}},
 	}}
 }
 

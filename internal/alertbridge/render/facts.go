@@ -2,11 +2,7 @@ package render
 
 import (
 	"fmt"
-	"maps"
-	"net/url"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +13,8 @@ import (
 type fact struct {
 	name, value string
 	person      string // open id of who did it; then value is text of our own
+	ours        bool   // what the bridge says of the card itself: a body of the user's own does not replace it
+	more        bool   // may be long, so it stands below the buttons
 }
 
 // subjectLabels name what an alert is about, the first that is set wins.
@@ -37,36 +35,76 @@ func (r *Renderer) facts(q Request, l limits) []fact {
 	}
 	add(w.subject, r.subject(alerts), min(l.chars, 200))
 	add(w.since, r.since(c, alerts, q.Now), 200)
-	add(w.value, shared(alerts, "value"), min(l.chars, 200))
-	add(w.next, shared(alerts, "next_action"), l.chars)
+	add(w.value, r.told(alerts, "value"), min(l.chars, 200))
+	add(w.next, r.next(c, alerts), l.chars)
 	add(w.alert, alertName(c), min(l.chars, 200))
 	add(w.state, r.state(q), 200)
-	add(w.severity, c.Severity(), 40)
-	out = append(out, r.persons(c, q.Now)...)
-	add(w.detail, shared(alerts, "description"), l.chars)
+	add(w.severity, r.severity(c), 40)
+	out = append(append(out, r.persons(c, q.Now)...), r.remarks(q)...)
+	above := len(out)
+	add(w.detail, r.told(alerts, "description"), l.chars)
 	add(w.differ, r.differing(c, l), 40*l.chars)
+	for i := above; i < len(out); i++ {
+		out[i].more = true
+	}
 	if c.Truncated > 0 {
-		add("…", fmt.Sprintf(w.truncated, c.Truncated), 100)
-	}
-	if !q.Former.IsZero() {
-		add("↩", fmt.Sprintf(w.former, r.clock(q.Former)), 200)
-	}
-	if q.Repeated {
-		add("‼", w.twice, 100)
+		out = append(out, fact{name: w.remark, value: fmt.Sprintf(w.truncated, c.Truncated), ours: true, more: true})
 	}
 	return out
 }
 
+// remarks are what the bridge has to say of the message itself.
+func (r *Renderer) remarks(q Request) []fact {
+	var out []fact
+	if !q.Former.IsZero() {
+		out = append(out, fact{name: r.words.remark, value: fmt.Sprintf(r.words.former, r.clock(q.Former)), ours: true})
+	}
+	if q.Repeated {
+		out = append(out, fact{name: r.words.remark, value: r.words.twice, ours: true})
+	}
+	return out
+}
+
+// next is what a person does next: what the rule says, else where to look. A card
+// that needs nobody says so, and one that knows nothing says what comes first.
+func (r *Renderer) next(c *card.Card, alerts []card.Alert) string {
+	w, do := r.words, r.told(alerts, "next_action")
+	if do == "" {
+		switch {
+		case r.runbook(c) != "":
+			do = w.openRunbook
+		case r.Dashboard(c) != "":
+			do = w.openDashboard
+		}
+	}
+	switch s := shown(c); {
+	case s == card.StateResolved && do == "":
+		return w.nothing
+	case s == card.StateResolved:
+		return w.nothing + fmt.Sprintf(w.lookBack, do)
+	case s == card.StateUnknown && do == "":
+		return w.monitoringFirst
+	case s == card.StateUnknown:
+		return w.monitoringFirst + fmt.Sprintf(w.afterwards, do)
+	default:
+		return do
+	}
+}
+
+// severity is the label's value, in words as well where they are known.
+func (r *Renderer) severity(c *card.Card) string {
+	s := c.Severity()
+	if word := r.words.severities[s]; word != "" {
+		return s + word
+	}
+	return s
+}
+
 func (r *Renderer) subject(alerts []card.Alert) string {
 	var names []string
-	for _, a := range alerts {
-		for _, label := range subjectLabels() {
-			if v := oneLine(a.Labels[label]); v != "" {
-				if !slices.Contains(names, v) {
-					names = append(names, v)
-				}
-				break
-			}
+	for i := range alerts {
+		if v := subjectOf(&alerts[i]); v != "" && !slices.Contains(names, v) {
+			names = append(names, v)
 		}
 	}
 	if len(names) > 8 {
@@ -76,10 +114,35 @@ func (r *Renderer) subject(alerts []card.Alert) string {
 	return strings.Join(names, r.words.list)
 }
 
+func subjectOf(a *card.Alert) string {
+	for _, label := range subjectLabels() {
+		if v := oneLine(a.Labels[label]); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
 // since is when the first of the alerts began, in local time with its zone, and
-// how long ago, or how long it lasted.
+// how long ago, or when the last one ended and how long it all lasted.
 func (r *Renderer) since(c *card.Card, alerts []card.Alert, now time.Time) string {
-	var first, last time.Time
+	first, last := span(alerts)
+	if first.IsZero() {
+		return ""
+	}
+	began := r.clock(first)
+	if shown(c) != card.StateResolved || last.IsZero() {
+		return began + " (" + fmt.Sprintf(r.words.ago, r.words.duration(max(now.Sub(first), 0))) + ")"
+	}
+	end := r.clock(last)
+	if day := len("2006-01-02 "); end[:day] == began[:day] {
+		end = end[day:]
+	}
+	return began + " → " + end + " (" + fmt.Sprintf(r.words.lasted, r.words.duration(max(last.Sub(first), 0))) + ")"
+}
+
+// span is when the first of the alerts began, and when the last one ended.
+func span(alerts []card.Alert) (first, last time.Time) {
 	for _, a := range alerts {
 		if first.IsZero() || a.StartsAt.Before(first) {
 			first = a.StartsAt
@@ -88,14 +151,7 @@ func (r *Renderer) since(c *card.Card, alerts []card.Alert, now time.Time) strin
 			last = a.EndsAt
 		}
 	}
-	if first.IsZero() {
-		return ""
-	}
-	how := fmt.Sprintf(r.words.ago, r.words.duration(max(now.Sub(first), 0)))
-	if shown(c) == card.StateResolved && !last.IsZero() {
-		how = fmt.Sprintf(r.words.lasted, r.words.duration(max(last.Sub(first), 0)))
-	}
-	return r.clock(first) + " (" + how + ")"
+	return first, last
 }
 
 func (r *Renderer) clock(t time.Time) string {
@@ -162,139 +218,19 @@ func shared(alerts []card.Alert, name string) string {
 	return ""
 }
 
-// differing shows, for a group of several alerts, the labels in which they
-// differ, one alert a line.
-func (r *Renderer) differing(c *card.Card, l limits) string {
-	if len(c.Alerts) < 2 {
+// told is an annotation that all alerts agree on. Where they do not, it is that of
+// the first that has it, with the subject that it is about.
+func (r *Renderer) told(alerts []card.Alert, name string) string {
+	first := slices.IndexFunc(alerts, func(a card.Alert) bool { return strings.TrimSpace(a.Annotations[name]) != "" })
+	if first < 0 {
 		return ""
 	}
-	names := differingLabels(c.Alerts)
-	var lines []string
-	for i, a := range c.Alerts {
-		if i == l.alerts {
-			lines = append(lines, fmt.Sprintf(r.words.more, len(c.Alerts)-i))
-			break
-		}
-		mark := "🔥"
-		switch a.Status {
-		case card.Resolved, card.Contested, card.Discarded:
-			mark = "✅"
-		case card.Unknown:
-			mark = "❔"
-		case card.Firing, card.Ended:
-			if a.Mute != nil {
-				mark = "🔕"
-			}
-		}
-		var parts []string
-		for _, n := range names {
-			if v := a.Labels[n]; v != "" {
-				parts = append(parts, clip(n, 40)+"="+clip(oneLine(v), 80))
-			}
-		}
-		if v := a.Annotations["value"]; v != "" {
-			parts = append(parts, "("+clip(oneLine(v), 40)+")")
-		}
-		lines = append(lines, mark+" "+clip(strings.Join(parts, " "), l.chars))
+	text := strings.TrimSpace(alerts[first].Annotations[name])
+	agreed := !slices.ContainsFunc(alerts, func(a card.Alert) bool { return strings.TrimSpace(a.Annotations[name]) != text })
+	if about := subjectOf(&alerts[first]); !agreed && about != "" {
+		return clip(about, 80) + r.words.colon + text
 	}
-	return strings.Join(lines, "\n")
-}
-
-func differingLabels(alerts []card.Alert) []string {
-	values := map[string]map[string]bool{}
-	for _, a := range alerts {
-		for name := range a.Labels {
-			values[name] = map[string]bool{}
-		}
-	}
-	for name, seen := range values {
-		for _, a := range alerts {
-			seen[a.Labels[name]] = true
-		}
-	}
-	var names []string
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if len(values[name]) > 1 {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// links are the card's ways out. A base that is not configured, and an address
-// that is not http, make no link.
-func (r *Renderer) links(c *card.Card) []button {
-	var out []button
-	if u := r.Dashboard(c); u != "" {
-		out = append(out, link(r.words.dashboard, u, "primary"))
-	}
-	if u := r.runbook(c); u != "" {
-		out = append(out, link(r.words.runbook, u, "default"))
-	}
-	return out
-}
-
-// Dashboard is where a person sees what the alerts are about: the panel that their
-// rule names, else the configured dashboard; "" where no dashboards are configured.
-func (r *Renderer) Dashboard(c *card.Card) string {
-	base := web(r.options.Grafana)
-	alerts := live(c)
-	if base == "" || len(alerts) == 0 {
-		return ""
-	}
-	path := strings.TrimLeft(r.options.Dashboard, "/")
-	q := url.Values{}
-	if uid := shared(alerts, "dashboard_uid"); dashboardUID.MatchString(uid) {
-		path = "d/" + uid
-		if panel := shared(alerts, "panel"); panelID.MatchString(panel) {
-			q.Set("viewPanel", panel)
-		}
-	}
-	for label, variable := range map[string]string{"agent_name": "var-agent", "backend": "var-backend", "client": "var-client"} {
-		if value := alerts[0].Labels[label]; value != "" {
-			q.Set(variable, value)
-		}
-	}
-	start := alerts[0].StartsAt
-	q.Set("from", strconv.FormatInt(start.Add(-30*time.Minute).UnixMilli(), 10))
-	q.Set("to", strconv.FormatInt(start.Add(30*time.Minute).UnixMilli(), 10))
-	return fit(strings.TrimRight(base, "/") + "/" + path + "?" + q.Encode())
-}
-
-// What Grafana takes for a uid and for a panel's number.
-var (
-	dashboardUID = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,40}$`)
-	panelID      = regexp.MustCompile(`^[0-9]{1,9}$`)
-)
-
-func (r *Renderer) runbook(c *card.Card) string {
-	given := shared(live(c), "runbook_url")
-	if u := web(given); u != "" {
-		return fit(u)
-	}
-	base := web(r.options.Runbooks)
-	name := alertName(c)
-	if base == "" || name == "" || strings.Contains(name, ", ") {
-		return ""
-	}
-	return fit(strings.TrimRight(base, "/") + "/" + url.PathEscape(name))
-}
-
-// fit drops an address that would take too much of the size budget.
-func fit(u string) string {
-	if len(u) > 1000 {
-		return ""
-	}
-	return u
-}
-
-// web returns u if it is an absolute http or https URL.
-func web(u string) string {
-	parsed, err := url.Parse(u)
-	if err != nil || parsed.Host == "" || (parsed.Scheme != "http" && parsed.Scheme != "https") {
-		return ""
-	}
-	return u
+	return text
 }
 
 func (r *Renderer) footer(q Request) string {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/render/override"
 )
 
 // Size budgets in bytes, below Feishu's own limits (30 KB and 20 KB).
@@ -30,6 +31,7 @@ type Options struct {
 	Grafana     string // base URLs; a link whose base is empty is left out
 	Dashboard   string // path of the dashboard, below Grafana
 	Runbooks    string
+	Templates   *override.Set // the user's own title and body; nil: none
 }
 
 // Request is one rendering.
@@ -50,6 +52,7 @@ type Request struct {
 type Renderer struct {
 	options Options
 	words   words
+	report  func(template string, err error) // nil: nobody is told
 }
 
 // New returns a renderer, or an error that names the languages there are.
@@ -64,8 +67,19 @@ func New(o Options) (*Renderer, error) {
 	return &Renderer{options: o, words: w}, nil
 }
 
-// Title is the card's headline.
+// Title is the card's headline, one line: the user's own, where there is one.
 func (r *Renderer) Title(c *card.Card) string {
+	return r.title(c, r.custom(Request{Card: c, Now: time.Now()}, override.Title))
+}
+
+func (r *Renderer) title(c *card.Card, own custom) string {
+	if own.title != "" {
+		return visible(own.title)
+	}
+	return visible(r.builtinTitle(c))
+}
+
+func (r *Renderer) builtinTitle(c *card.Card) string {
 	icon := "⚠️"
 	switch shown(c) {
 	case card.StateResolved:
@@ -122,11 +136,17 @@ func (r *Renderer) template(c *card.Card) string {
 	}
 }
 
-// Card renders a card. The result is at most q.Budget bytes.
+// Card renders a card. The result is at most q.Budget bytes. Only the rich form has
+// the user's own title and body: they are not to be the reason why a simpler form is
+// refused as well.
 func (r *Renderer) Card(q Request) (json.RawMessage, error) {
+	var own custom
+	if !q.Plain {
+		own = r.custom(q, override.Names()...)
+	}
 	// Each step leaves out more; the last one holds what has a fixed bound.
 	for _, limit := range []limits{{800, 10}, {300, 10}, {200, 4}, {80, 2}, {40, 0}} {
-		data, err := json.Marshal(r.document(q, limit))
+		data, err := json.Marshal(r.document(q, own, limit))
 		if err != nil {
 			return nil, fmt.Errorf("encoding a card: %w", err)
 		}
@@ -143,90 +163,60 @@ func (r *Renderer) Card(q Request) (json.RawMessage, error) {
 // limits bound one rendering: characters of a long text, lines of a list.
 type limits struct{ chars, alerts int }
 
-func (r *Renderer) document(q Request, l limits) document {
-	title := r.Title(q.Card)
+// bodyShare is how many times the bound of a long text a body of the user's own may
+// have: it stands for all facts.
+const bodyShare = 6
+
+func (r *Renderer) document(q Request, own custom, l limits) document {
+	title := r.title(q.Card, own)
 	d := document{Schema: "2.0", Config: config{UpdateMulti: true, Summary: summary{Content: title}}}
 	d.Header = &header{Title: plain(title), Template: r.template(q.Card)}
-	facts := r.facts(q, l)
-	for _, f := range facts {
-		if q.Plain {
-			d.Body.Elements = append(d.Body.Elements, line(f.name+r.words.colon+f.text()))
-			continue
-		}
-		d.Body.Elements = append(d.Body.Elements, row(f))
+	add := func(elements ...any) { d.Body.Elements = append(d.Body.Elements, elements...) }
+	if own.body != "" {
+		add(line(clip(own.body, bodyShare*l.chars)))
 	}
-	for _, buttons := range [][]button{r.actions(q.Actions), r.links(q.Card)} {
-		if len(buttons) > 0 && !q.Plain {
-			d.Body.Elements = append(d.Body.Elements, buttonRow(buttons))
-		}
+	above, below := r.rows(q, own, l)
+	add(above...)
+	if buttons := r.actions(q.Actions); len(buttons) > 0 && !q.Plain {
+		add(buttonRow(buttons))
+	}
+	add(below...)
+	if links := r.links(q.Card); len(links) > 0 && !q.Plain {
+		add(buttonRow(links))
 	}
 	if at := mentions(q.Mention); at != "" {
-		d.Body.Elements = append(d.Body.Elements, markdown{Tag: "markdown", Content: at})
+		add(markdown{Tag: "markdown", Content: at})
 	}
 	if !q.Plain {
-		d.Body.Elements = append(d.Body.Elements, rule{Tag: "hr"})
+		add(rule{Tag: "hr"})
 	}
 	footer := r.footer(q)
 	if q.Keyword != "" && !strings.Contains(title, q.Keyword) {
 		footer += " · " + q.Keyword
 	}
-	d.Body.Elements = append(d.Body.Elements, note(footer))
+	add(note(footer))
 	return d
 }
 
-// Text renders a card without any card: the last form before giving up.
-func (r *Renderer) Text(q Request) string {
-	lines := []string{r.Title(q.Card)}
-	for _, f := range r.facts(q, limits{300, 4}) {
-		lines = append(lines, f.name+r.words.colon+f.text())
+// rows are the facts as they stand above and below the buttons, which are to be on
+// the first screen of a phone however much there is to tell.
+func (r *Renderer) rows(q Request, own custom, l limits) (above, below []any) {
+	for _, f := range r.facts(q, l) {
+		if own.body != "" && !f.ours {
+			continue
+		}
+		var element any = row(f)
+		if q.Plain {
+			element = line(f.name + r.words.colon + f.text())
+		}
+		if f.more {
+			below = append(below, element)
+		} else {
+			above = append(above, element)
+		}
 	}
-	lines = append(lines, r.footer(q))
-	if q.Keyword != "" {
-		lines = append(lines, q.Keyword)
-	}
-	out := neutral(strings.Join(lines, "\n"))
-	if at := textMentions(q.Mention); at != "" {
-		out += "\n" + at
-	}
-	return out
+	return above, below
 }
-
-// Reply is the text of a thread reply, whose purpose is that a phone rings.
-func (r *Renderer) Reply(c *card.Card, firing bool, mention []string) string {
-	word := r.words.states[card.StateResolved]
-	if firing {
-		word = "🔥 " + r.words.again
-	}
-	out := neutral(word + " " + r.Title(c))
-	if at := textMentions(mention); at != "" {
-		out += " " + at
-	}
-	return out
-}
-
-// Mark is a text that every card holds and no other card does: it finds the
-// card again in a chat's history.
-func Mark(c *card.Card) string { return "#" + c.ID }
-
-func mentions(ids []string) string {
-	var parts []string
-	for _, id := range ids {
-		parts = append(parts, "<at id="+id+"></at>")
-	}
-	return strings.Join(parts, " ")
-}
-
-func textMentions(ids []string) string {
-	var parts []string
-	for _, id := range ids {
-		parts = append(parts, `<at user_id="`+id+`"></at>`)
-	}
-	return strings.Join(parts, " ")
-}
-
-// neutral keeps text messages, the only form that has tags in its text, from
-// reading a label as one.
-func neutral(s string) string { return strings.ReplaceAll(s, "<", "＜") }
 
 func clip(s string, chars int) string {
 	runes := []rune(s)

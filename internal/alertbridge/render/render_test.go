@@ -16,6 +16,7 @@ import (
 
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/render"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/render/override"
 	feishucard "github.com/fleetwatch/fleetwatch/internal/sandbox/feishu/card"
 )
 
@@ -23,10 +24,12 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 var now = time.Date(2026, 11, 22, 12, 30, 0, 0, time.UTC)
 
-func renderer(t testing.TB, language string) *render.Renderer {
+func renderer(t testing.TB, language string) *render.Renderer { return rendererOf(t, language, nil) }
+
+func rendererOf(t testing.TB, language string, own *override.Set) *render.Renderer {
 	t.Helper()
 	r, err := render.New(render.Options{
-		Language: language, Location: time.FixedZone("CST", 8*3600), Grafana: "https://grafana.example/", Dashboard: "/d/agent-health", Runbooks: "https://runbooks.example/r",
+		Templates: own, Language: language, Location: time.FixedZone("CST", 8*3600), Grafana: "https://grafana.example/", Dashboard: "/d/agent-health", Runbooks: "https://runbooks.example/r",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -34,107 +37,55 @@ func renderer(t testing.TB, language string) *render.Renderer {
 	return r
 }
 
-func agentDown(agent string, change func(*card.Alert)) card.Alert {
-	a := card.Alert{
-		Fingerprint: agent, Status: card.Firing, StartsAt: now.Add(-12 * time.Minute),
-		Labels: map[string]string{"alertname": "AgentDown", "agent_name": agent, "severity": "critical", "owner": "coo"},
-		Annotations: map[string]string{
-			"summary": agent + " is down", "description": "No sign of life from " + agent + " for 12 minutes.", "value": "0",
-			"next_action": "Look at the unit: systemctl status openclaw-" + agent,
-		},
-	}
-	if change != nil {
-		change(&a)
-	}
-	return a
-}
-
-func cardOf(state card.State, alerts ...card.Alert) *card.Card {
-	return &card.Card{
-		ID: "01TESTCARD", Receiver: "oncall", State: state, Shown: state, Revision: 2, Alerts: alerts, ExternalURL: "http://alertmanager.example:9093",
-		GroupLabels: map[string]string{"alertname": "AgentDown"}, OpenedAt: now.Add(-12 * time.Minute),
-	}
-}
-
-// requests are the cards of the golden files, by name.
-func requests() map[string]render.Request {
-	ended := func(a *card.Alert) { a.Status, a.EndsAt = card.Resolved, now.Add(-time.Minute) }
-	silenced := func(a *card.Alert) {
-		a.Mute = &card.Mute{Silences: []string{"s"}, Until: now.Add(time.Hour), By: "ana"}
-	}
-	hostile := cardOf(card.StateFiring, agentDown("x", func(a *card.Alert) {
-		a.Labels["agent_name"] = `<at id=all></at> **bold** [link](http://evil) \ " ` + "`code`\n# title"
-		a.Labels["severity"] = "warning"
-		a.Annotations = map[string]string{"summary": "<at user_id=\"all\"></at>\n\n back\\slash & <font color='red'>", "runbook_url": "javascript:alert(1)", "dashboard_uid": "../../login?", "panel": "1&orgId=2", "description": "line one\nline two"}
-	}))
-	reminded := cardOf(card.StateFiring, agentDown("lawyer", nil))
-	reminded.Reminders, reminded.Truncated = 3, 7
-	linked := agentDown("secretary", func(a *card.Alert) { a.Annotations["dashboard_uid"], a.Annotations["panel"] = "agent-health", "8" })
-	pressed := func(state card.State, change func(*card.Card), actions ...render.Action) render.Request {
-		c := cardOf(state, agentDown("secretary", nil))
-		if state == card.StateSilenced {
-			c.Alerts[0].Mute = &card.Mute{Silences: []string{"s"}, Until: now.Add(4 * time.Hour), By: "ou_ana"}
-		}
-		c.Ack = &card.Mark{By: "ou_ana", At: now.Add(-2 * time.Minute)}
-		c.Hold = &card.Hold{ID: "H", By: "ou_ana", At: now, Until: now.Add(4 * time.Hour), Parts: []card.Part{{Matchers: map[string]string{"alertname": "AgentDown"}}}}
-		change(c)
-		return render.Request{Card: c, Actions: actions}
-	}
-	button := func(kind render.ActionKind, length time.Duration) render.Action {
-		return render.Action{Kind: kind, For: length, Value: map[string]string{"fleetwatch": "v1." + string(kind)}}
-	}
-	silences := []render.Action{button(render.Silence, time.Hour), button(render.Silence, 4*time.Hour), button(render.Silence, 24*time.Hour)}
-	end := button(render.EndSilence, 0)
-	return map[string]render.Request{
-		"buttons":      {Card: cardOf(card.StateFiring, agentDown("secretary", nil)), Actions: append([]render.Action{button(render.Acknowledge, 0)}, silences...)},
-		"acknowledged": pressed(card.StateFiring, func(c *card.Card) { c.Hold = nil }, silences...),
-		"asked":        pressed(card.StateFiring, func(*card.Card) {}, end),
-		"held":         pressed(card.StateSilenced, func(c *card.Card) { c.Hold.MadeAt = now }, end),
-		"partly_held":  pressed(card.StateFiring, func(c *card.Card) { c.Hold.MadeAt = now }, end),
-		"ending":       pressed(card.StateSilenced, func(c *card.Card) { c.Hold.MadeAt, c.Hold.End = now, &card.Mark{By: "ou_ben", At: now} }),
-		"ended":        pressed(card.StateFiring, func(c *card.Card) { c.Hold.End, c.Hold.EndedAt = &card.Mark{By: "ou_ben", At: now}, now }, silences...),
-		"gone":         pressed(card.StateFiring, func(c *card.Card) { c.Hold.EndedAt = now }, silences...),
-		"refused":      pressed(card.StateFiring, func(c *card.Card) { c.Hold.Failure, c.Hold.EndedAt = "<at id=all></at> no", now }, silences...),
-		"acked_green":  pressed(card.StateResolved, func(c *card.Card) { ended(&c.Alerts[0]) }),
-		"escalated": {Card: func() *card.Card {
-			c := cardOf(card.StateFiring, agentDown("secretary", nil))
-			c.From = "critical-oncall"
-			for i, e := range []card.Escalation{{Step: "urgent_app"}, {Step: "to", To: "coo"}, {Step: "urgent_sms", Failure: "no quota"}, {Step: "urgent_phone"}} {
-				e.At = now.Add(time.Duration(i) * time.Minute)
-				c.Escalations = append(c.Escalations, e)
-			}
-			return c
-		}()},
-		"acked_plain": {Card: pressed(card.StateFiring, func(*card.Card) {}).Card, Plain: true, Actions: silences},
-		"linked":      {Card: cardOf(card.StateFiring, linked)},
-		"firing":      {Card: cardOf(card.StateFiring, agentDown("secretary", nil)), Mention: []string{"ou_ana"}},
-		"group":       {Card: cardOf(card.StateFiring, agentDown("coo", nil), agentDown("lawyer", ended), agentDown("secretary", silenced))},
-		"resolved":    {Card: cardOf(card.StateResolved, agentDown("secretary", ended))},
-		"unseen":      {Card: cardOf(card.StateResolved, agentDown("secretary", ended)), First: true},
-		"silenced":    {Card: cardOf(card.StateSilenced, agentDown("secretary", silenced))},
-		"unknown":     {Card: cardOf(card.StateUnknown, agentDown("secretary", func(a *card.Alert) { a.Status, a.EndsAt = card.Unknown, now }))},
-		"reminded":    {Card: reminded, Former: now.Add(-15 * 24 * time.Hour), Repeated: true, Keyword: "KEYWORD"},
-		"hostile":     {Card: hostile},
-		"plain":       {Card: cardOf(card.StateFiring, agentDown("secretary", nil)), Plain: true},
-	}
-}
-
+// TestGolden is every state and form in each language: as the golden file has it,
+// accepted by Feishu within both budgets, and with what a person who was woken asks
+// for in the order of asking.
 func TestGolden(t *testing.T) {
 	checker := feishucard.NewChecker()
 	for name, q := range requests() {
 		for _, language := range render.Languages() {
 			t.Run(name+"."+language, func(t *testing.T) {
-				q.Now, q.Budget = now, render.AppBudget
-				got, err := renderer(t, language).Card(q)
-				if err != nil {
-					t.Fatal(err)
+				q.Now = now
+				r := rendererOf(t, language, ownOf(t, name))
+				for _, budget := range []int{render.WebhookBudget, render.AppBudget} {
+					q.Budget = budget
+					got, err := r.Card(q)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := checker.Check(got); err != nil || len(got) > budget {
+						t.Errorf("Feishu would refuse %d bytes for %d: %v", len(got), budget, err)
+					}
+					inOrder(t, got, name, language)
+					if budget == render.AppBudget {
+						compare(t, name+"."+language+".json", indented(t, got))
+					}
 				}
-				if err := checker.Check(got); err != nil {
-					t.Errorf("Feishu would refuse it: %v", err)
-				}
-				compare(t, name+"."+language+".json", indented(t, got))
 			})
 		}
+	}
+}
+
+// inOrder asserts that subject, since, value and next action are there, in that
+// order, and before everything else.
+func inOrder(t *testing.T, content []byte, name, language string) {
+	t.Helper()
+	view, err := feishucard.Parse(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]string{"zh-CN": {"对象", "开始时间", "当前值", "下一步", "告警名称"}, "en": {"Subject", "Since", "Value", "Next", "Alert"}}[language]
+	if strings.HasPrefix(name, "template") && name != "template_failed" {
+		want = []string{"secretary ·", "2026-11-22 20:18:00 CST", "· 0\n→ "} // as the user's own template has it
+	}
+	text := view.Text()
+	last := -1
+	for i, word := range want {
+		at := strings.Index(text, word)
+		if at <= last || (i == 0 && at != 0) {
+			t.Errorf("%q stands at %d, after %d, in\n%s", word, at, last, text)
+		}
+		last = at
 	}
 }
 
@@ -151,6 +102,10 @@ func TestTextForms(t *testing.T) {
 			t.Errorf("a label's markup got into the reply: %q", reply)
 		}
 		compare(t, "text."+language+".txt", []byte(text+"\n"+reply+"\n"))
+		for name, q := range shownStates() {
+			q.Now, q.Keyword = now, "KEYWORD"
+			compare(t, "text_"+name+"."+language+".txt", []byte(r.Text(q)+"\n"))
+		}
 	}
 }
 
@@ -165,7 +120,7 @@ func TestOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := -1
-	for _, name := range []string{"Subject", "Since", "Value", "Next", "Alert", "State", "Severity", "Acknowledged", "Details", "Acknowledge\"", "Silence 1h", "Silence 4h", "Silence 24h", "Dashboard", "Runbook", "Source"} {
+	for _, name := range []string{"Subject", "Since", "Value", "Next", "Alert", "State", "Severity", "Acknowledged", "Acknowledge\"", "Silence 1h", "Silence 4h", "Silence 24h", "Details", "Dashboard", "Runbook", "Source"} {
 		at := bytes.Index(got, []byte(`"content":"`+name))
 		if at <= last {
 			t.Errorf("%s stands too early, at %d after %d", name, at, last)

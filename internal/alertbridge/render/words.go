@@ -11,7 +11,7 @@ import (
 // words are the texts of one language.
 type words struct {
 	subject, since, value, next, alert, state, severity, detail, differ, until, by string
-	dashboard, runbook, source, reminders, more, truncated, former, twice          string
+	dashboard, runbook, source, reminders, more, remark, truncated, former, twice  string
 	colon, list, ago, lasted, stillFiring, alsoResolved                            string
 	states                                                                         map[card.State]string
 	inhibited, firedAndResolved, unknownWhy, again                                 string
@@ -19,6 +19,8 @@ type words struct {
 	acknowledge, silence, endSilence                                               string
 	escalated, from, stepFailed                                                    string
 	steps                                                                          map[string]string // of escalations
+	severities                                                                     map[string]string // what follows a severity's name
+	openRunbook, openDashboard, nothing, lookBack, monitoringFirst, afterwards     string            // next actions
 	duration                                                                       func(time.Duration) string
 	digest                                                                         digestWords
 }
@@ -34,8 +36,8 @@ func languages() map[string]words {
 		"zh-CN": {
 			subject: "对象", since: "开始时间", value: "当前值", next: "下一步", alert: "告警名称", state: "状态", severity: "严重级别",
 			detail: "详情", differ: "明细", until: "静默至", by: "操作人", dashboard: "监控面板", runbook: "处理手册", source: "来源",
-			reminders: "已重复提醒 %d 次", more: "另有 %d 条", truncated: "Alertmanager 另省略了 %d 条告警",
-			former: "接续 %s 的卡片，原卡片已无法更新", twice: "可能重复", colon: "：", list: "、", ago: "%s前", lasted: "持续 %s",
+			reminders: "已重复提醒 %d 次", more: "另有 %d 条", remark: "说明", truncated: "Alertmanager 另省略了 %d 条告警",
+			former: "接续 %s 的卡片，原卡片已无法更新", twice: "这条消息可能重复", colon: "：", list: "、", ago: "%s前", lasted: "持续 %s",
 			stillFiring: "%d 条触发中", alsoResolved: "%d 条已恢复", inhibited: "被更高级别的告警抑制", firedAndResolved: "触发后已恢复",
 			unknownWhy: "监控中断，无法确认是否恢复", again: "再次触发",
 			states: map[card.State]string{
@@ -45,6 +47,9 @@ func languages() map[string]words {
 			holdEnded: "%s 结束静默", holdGone: "已在 Alertmanager 中被结束", holdFailed: "静默失败：%s",
 			escalated: "升级", from: "来自 %s，无人确认", stepFailed: "未成功",
 			steps:       map[string]string{"urgent_app": "应用内加急", "urgent_sms": "短信加急", "urgent_phone": "电话加急"},
+			severities:  map[string]string{"critical": "（严重）", "warning": "（警告）", "info": "（提示）"},
+			openRunbook: "打开处理手册", openDashboard: "打开监控面板", nothing: "无需处理。", lookBack: "如需复查：%s",
+			monitoringFirst: "先恢复监控（Prometheus 与 Alertmanager），卡片随后自动更新。", afterwards: "然后：%s",
 			acknowledge: "确认", silence: "静默 %s", endSilence: "结束静默",
 			duration: chineseDuration,
 			digest: digestWords{
@@ -56,8 +61,8 @@ func languages() map[string]words {
 		"en": {
 			subject: "Subject", since: "Since", value: "Value", next: "Next", alert: "Alert", state: "State", severity: "Severity",
 			detail: "Details", differ: "Alerts", until: "Silenced until", by: "By", dashboard: "Dashboard", runbook: "Runbook", source: "Source",
-			reminders: "reminded %d times", more: "and %d more", truncated: "Alertmanager left out %d more alerts",
-			former: "Continues the card of %s, which can no longer be updated", twice: "possible duplicate", colon: ": ", list: ", ",
+			reminders: "reminded %d times", more: "and %d more", remark: "Note", truncated: "Alertmanager left out %d more alerts",
+			former: "Continues the card of %s, which can no longer be updated", twice: "This message is a possible duplicate", colon: ": ", list: ", ",
 			ago: "%s ago", lasted: "lasted %s", stillFiring: "%d firing", alsoResolved: "%d resolved", inhibited: "inhibited by a more severe alert",
 			firedAndResolved: "fired and resolved", unknownWhy: "monitoring is down, it is not known whether this is over", again: "firing again",
 			states: map[card.State]string{
@@ -67,6 +72,8 @@ func languages() map[string]words {
 			holdEnded: "ended %s", holdGone: "ended in Alertmanager", holdFailed: "failed: %s",
 			escalated: "Escalated", from: "from %s, where nobody acknowledged", stepFailed: "failed",
 			steps:       map[string]string{"urgent_app": "buzzed in the app", "urgent_sms": "buzzed by SMS", "urgent_phone": "buzzed by phone"},
+			openRunbook: "Open the runbook", openDashboard: "Open the dashboard", nothing: "Nothing to do.", lookBack: " To look back: %s",
+			monitoringFirst: "Bring monitoring back first (Prometheus and Alertmanager); the card then updates by itself.", afterwards: " After that: %s",
 			acknowledge: "Acknowledge", silence: "Silence %s", endSilence: "End silence",
 			duration: englishDuration,
 			digest: digestWords{
