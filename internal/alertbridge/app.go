@@ -49,6 +49,7 @@ type App struct {
 	webhooks   *webhook.Metrics
 	buttons    *buttons
 	escalator  *escalate.Escalator
+	templates  *templateReport
 	registry   *prometheus.Registry
 	stack      lifecycle.Stack
 }
@@ -99,6 +100,8 @@ func (a *App) wire(ctx context.Context, built *assembly) error {
 	a.registry = registry
 	a.reload = metrics.NewReload(registry, "alertbridge")
 	a.reload.Observe(nil)
+	a.templates = newTemplateReport(registry, a.log)
+	a.templates.attach(built)
 	a.dispatcher = deliver.New(a.store, a.log, deliver.NewMetrics(registry), built.deliver)
 	var err error
 	a.reconciler, err = reconcile.New(a.store, a.log, registry, a.dispatcher.Wake, built.config.reconcile())
@@ -125,6 +128,7 @@ func (a *App) listen(c *Config, registry *prometheus.Registry) error {
 	a.server.Ready("feishu", a.dispatcher.Ready)
 	a.server.Ready("alertmanager", a.reconciler.Ready)
 	a.server.Ready("callbacks", a.buttons.ready)
+	a.server.Ready("templates", a.templates.ready)
 	hook := &webhook.Handler{Store: a.store, Config: a.routing, Metrics: a.webhooks, Log: a.log, Accepted: a.accepted}
 	guarded := hook.Guard(func(r *http.Request) bool { return httpserve.Authorized(r, a.current.Load().config.Server.Token) })
 	a.server.Router().Handle("/webhook", guarded).Methods(http.MethodPost)
@@ -160,6 +164,9 @@ func (a *App) receiversReady(context.Context) error {
 func (a *App) announce(built *assembly) {
 	for _, u := range built.config.unavailable() {
 		a.log.Warn("setting has no effect in this way of running", "key", u.Key, "reason", u.Reason)
+	}
+	for _, remark := range built.config.templateRemarks(built.deliver.Renderer) {
+		a.log.Warn("templates need a look", "remark", remark)
 	}
 	for _, r := range built.config.Receivers {
 		a.webhooks.Announce(r.Name)
@@ -220,6 +227,7 @@ func (a *App) Reload(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	a.templates.attach(built)
 	old := a.current.Load().config
 	for key, changed := range map[string]bool{
 		"server.listen": config.Server.Listen != old.Server.Listen, "server.max_body": config.Server.MaxBody != old.Server.MaxBody,
@@ -237,6 +245,7 @@ func (a *App) Reload(ctx context.Context) (err error) {
 	}
 	a.escalator.Configure(built.escalation())
 	a.current.Store(built)
+	a.templates.reset()
 	a.announce(built)
 	a.dispatcher.Configure(built.deliver)
 	if err := a.buttons.redraw(ctx, config.policy()); err != nil {

@@ -55,8 +55,12 @@ func assemble(c *Config, log *slog.Logger) (*assembly, error) {
 }
 
 func (c *Config) renderer() (*render.Renderer, error) {
+	templates, err := c.templates()
+	if err != nil {
+		return nil, err
+	}
 	return render.New(render.Options{
-		Language: c.Display.Language, Location: c.location(), TitlePrefix: c.Display.TitlePrefix,
+		Templates: templates, Language: c.Display.Language, Location: c.location(), TitlePrefix: c.Display.TitlePrefix,
 		Grafana: c.Links.Grafana, Dashboard: c.Links.Dashboard, Runbooks: c.Links.Runbooks,
 	})
 }

@@ -82,6 +82,13 @@ func checkConfig(_ context.Context, env program.Env) error {
 			_, _ = fmt.Fprintf(out, "#   %s: %s\n", u.Key, u.Reason)
 		}
 	}
+	renderer, err := c.renderer()
+	if err != nil {
+		return err
+	}
+	for _, remark := range c.templateRemarks(renderer) {
+		_, _ = fmt.Fprintf(out, "\n# templates: %s\n", remark)
+	}
 	if names := c.unconfigured(); len(names) > 0 {
 		_, _ = fmt.Fprintf(out, "\n# without credentials, their alerts become dead letters: %s\n", strings.Join(names, ", "))
 	}
@@ -133,6 +140,12 @@ func renderPayload(c *Config, body []byte, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	failed := map[string]error{}
+	renderer = renderer.Reporting(func(name string, err error) {
+		if err != nil {
+			failed[name] = err
+		}
+	})
 	table, problems := c.table()
 	if len(problems) > 0 {
 		return fmt.Errorf("%s: %s", problems[0].Path, problems[0].Message)
@@ -164,7 +177,10 @@ func renderPayload(c *Config, body []byte, out io.Writer) error {
 		}
 		cards = append(cards, rendered{name, content})
 	}
-	return printJSON(out, cards)
+	if err := printJSON(out, cards); err != nil {
+		return err
+	}
+	return templatesFailed(failed)
 }
 
 func printJSON(out io.Writer, v any) error {

@@ -19,7 +19,7 @@ type Config struct {
 	Operators      []string            `yaml:"operators"` // open ids who may press buttons, also several in one entry; empty = nobody
 	Links          LinksConfig         `yaml:"links"`
 	Display        DisplayConfig       `yaml:"display"`
-	Templates      []confload.Path     `yaml:"templates"`
+	Templates      []confload.Path     `yaml:"templates"` // files of one's own titles and bodies, or patterns of them
 	Receivers      []ReceiverConfig    `yaml:"receivers"`
 	Severity       map[string][]string `yaml:"severity"`        // who is told, by severity; [] drops
 	OwnerReceivers bool                `yaml:"owner_receivers"` // also the receiver named by the owner label

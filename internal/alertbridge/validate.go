@@ -38,6 +38,7 @@ func (c *Config) Validate(r *confload.Report) {
 	}
 	httpURL(r, "links.grafana", c.Links.Grafana)
 	httpURL(r, "links.runbooks", c.Links.Runbooks)
+	c.validateTemplates(r)
 	c.validateReceivers(r)
 	c.validateRouting(r)
 	notNegative(r, "limits.max_age", c.Limits.MaxAge)
@@ -239,7 +240,6 @@ func (c *Config) unavailable() []Unavailable {
 			out = append(out, Unavailable{key, reason})
 		}
 	}
-	add(len(c.Templates) > 0, "templates", "templates of one's own for title and body")
 	for i, x := range c.Receivers {
 		if x.OpenClaw.Target == "" {
 			continue
