@@ -2,16 +2,21 @@ package render_test
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/alertmanager/template"
 
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/render"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/render/override"
 	feishucard "github.com/fleetwatch/fleetwatch/internal/sandbox/feishu/card"
+	"github.com/fleetwatch/fleetwatch/internal/testtool"
 )
 
 // view renders the rich form and reads it as Feishu would.
@@ -203,4 +208,22 @@ func FuzzTemplateCard(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestTheDocumentedTemplates is that docs/cards.md shows the templates of the
+// goldens, and every field there is.
+func TestTheDocumentedTemplates(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(testtool.Root(t), "docs", "cards.md"))
+	noError(t, err)
+	_, rest, _ := strings.Cut(string(page), "```gotemplate\n")
+	if shown, _, _ := strings.Cut(rest, "\n```"); shown != ownTemplates {
+		t.Errorf("docs/cards.md shows %q", shown)
+	}
+	for _, data := range []reflect.Type{reflect.TypeFor[render.TemplateData](), reflect.TypeFor[template.Data]()} {
+		for i := range data.NumField() {
+			if f := data.Field(i); !f.Anonymous && !bytes.Contains(page, []byte("`."+f.Name+"`")) {
+				t.Errorf("docs/cards.md does not name .%s", f.Name)
+			}
+		}
+	}
 }
