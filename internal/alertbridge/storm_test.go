@@ -337,8 +337,8 @@ func TestCrashInAStorm(t *testing.T) {
 			}
 			var n, carded int
 			if _, err := fmt.Sscanf(v.Title, "✅ 告警风暴已结束：共 %d 组", &n); err == nil {
-				if i := strings.Index(v.Text, "另有 "); i >= 0 {
-					_, _ = fmt.Sscanf(v.Text[i:], "另有 %d 组", &carded)
+				if i := strings.Index(v.Text, "其中 "); i >= 0 {
+					_, _ = fmt.Sscanf(v.Text[i:], "其中 %d 组", &carded)
 				}
 				digested += n - carded
 				continue

@@ -57,7 +57,7 @@ func (r *Renderer) DigestText(q DigestRequest) string {
 		lines = append(lines, f.name+r.words.colon+f.text())
 	}
 	lines = append(lines, r.digestFooter(q))
-	out := neutral(strings.Join(lines, "\n"))
+	out := neutral(visible(strings.Join(lines, "\n")))
 	if at := textMentions(q.Mention); at != "" {
 		out += "\n" + at
 	}
@@ -219,13 +219,35 @@ func (r *Renderer) states(c DigestCount) string {
 	return strings.Join(parts, r.words.list)
 }
 
+// worst are the subjects that most groups fire about; where each has one, the
+// first of the most urgent.
 func (r *Renderer) worst(q DigestRequest) string {
 	var names []string
 	for _, c := range q.Worst {
 		names = append(names, fmt.Sprintf("%s ×%d", clip(oneLine(c.Name), 60), c.Firing))
 	}
+	if len(names) > 0 {
+		return strings.Join(names, r.words.list)
+	}
+	for _, c := range q.Counts {
+		for _, s := range c.Subjects {
+			if names = append(names, clip(oneLine(s), 60)); len(names) == firstSubjects {
+				break
+			}
+		}
+		if len(names) == firstSubjects {
+			break
+		}
+	}
+	if rest := q.sum("", firing) - len(names); rest > 0 && len(names) > 0 {
+		names = append(names, fmt.Sprintf(r.words.more, rest))
+	}
 	return strings.Join(names, r.words.list)
 }
+
+// firstSubjects is how many subjects stand for all where none is worse than the
+// others.
+const firstSubjects = 3
 
 func (r *Renderer) digestSince(q DigestRequest) string {
 	end, how := q.Now, r.words.ago

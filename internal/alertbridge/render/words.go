@@ -53,7 +53,7 @@ func languages() map[string]words {
 			acknowledge: "确认", silence: "静默 %s", endSilence: "结束静默",
 			duration: chineseDuration,
 			digest: digestWords{
-				title: "告警风暴：%d 组触发中", over: "告警风暴已结束：共 %d 组", criticals: "（严重 %d）", total: "本轮合并 %d 组", carded: "另有 %d 组已单独成卡",
+				title: "告警风暴：%d 组触发中", over: "告警风暴已结束：共 %d 组", criticals: "（严重 %d）", total: "本轮合并 %d 组", carded: "其中 %d 组已单独成卡",
 				next: "从上往下处理，严重的在前；多组同时触发常有共同原因，先看影响最多的对象。仍在触发的组稍后会单独成卡。", moreKinds: "另有 %d 种告警，%d 组触发中",
 				list: "告警列表", why: "每分钟最多 %d 张新卡片，其余合并在此",
 			},
@@ -77,7 +77,7 @@ func languages() map[string]words {
 			acknowledge: "Acknowledge", silence: "Silence %s", endSilence: "End silence",
 			duration: englishDuration,
 			digest: digestWords{
-				title: "Alert storm: %d groups firing", over: "Alert storm is over: %d groups", criticals: "(%d critical)", total: "%d groups put together", carded: "%d more have cards of their own",
+				title: "Alert storm: %d groups firing", over: "Alert storm is over: %d groups", criticals: "(%d critical)", total: "%d groups put together", carded: "%d of them have cards of their own",
 				next: "Work from the top, critical first; many groups at once often share a cause, so begin with the subject that most are about. What still fires gets a card of its own later.", moreKinds: "%d more alerts, %d groups firing",
 				list: "All alerts", why: "At most %d new cards a minute, the rest is put together here",
 			},
