@@ -44,12 +44,16 @@ const (
 type Options struct {
 	ConfigFile string
 	Log        *slog.Logger
+	// Now tells the time; nil = time.Now. What it returns must have a monotonic part,
+	// which no setting of the clock moves.
+	Now func() time.Time
 }
 
 // App is the running program. New makes it, Start runs it, Stop ends it.
 type App struct {
 	options  Options
 	log      *slog.Logger
+	now      func() time.Time
 	current  atomic.Pointer[assembly]
 	applying sync.Mutex // held over a whole Reload
 	states   *states
@@ -85,9 +89,12 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{options: o, log: o.Log, states: newStates(o.Log), registry: metrics.NewRegistry(programName), limiter: &iplimit.Limiter{}, clients: newClients(), queue: &queue.Queue{}}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	a := &App{options: o, log: o.Log, now: o.Now, states: newStates(o.Log, o.Now), registry: metrics.NewRegistry(programName), limiter: &iplimit.Limiter{}, clients: newClients(), queue: &queue.Queue{}}
 	a.states.freed = a.queue.Wake
-	a.prober = &probe.Prober{Transport: transport(), Targets: a.probed, Authorize: authorizations(), Log: o.Log}
+	a.prober = &probe.Prober{Transport: transport(), Targets: a.probed, Authorize: authorizations(), Log: o.Log, Now: o.Now}
 	a.requests, a.end = context.WithCancelCause(context.Background())
 	built, err := assemble(c, a.states.get, a.clients.get)
 	if err != nil {
@@ -117,13 +124,13 @@ func (a *App) open(ctx context.Context, built *assembly) error {
 	if err != nil {
 		return err
 	}
-	spent, err := book.Spent(ctx, time.Now())
+	spent, err := book.Spent(ctx, a.now())
 	if err != nil {
 		return err
 	}
 	a.apply(built)
-	a.clients.restore(spent, time.Now())
-	a.states.restore(kept, built, time.Now())
+	a.clients.restore(spent, a.now())
+	a.states.restore(kept, built, a.now())
 	a.reload = metrics.NewReload(a.registry, programName)
 	a.reload.Observe(nil)
 	a.registry.MustRegister(newCollector(a))
@@ -172,11 +179,11 @@ func (a *App) listen(c *Config) error {
 	})
 	a.server.Ready("ledger", a.ledgerReady)
 	a.server.Ready("backends", a.backendsReady)
-	api := &admin.Handler{View: a.view, Ledger: a.ledger, Log: a.log}
+	api := &admin.Handler{View: a.view, Ledger: a.ledger, Log: a.log, Now: a.now}
 	api.Routes(a.server.Router(), a.server.RequireRead, a.server.RequireAdmin)
 	handler := &front.Handler{
 		Plan: func() *front.Plan { return a.current.Load().plan }, Endpoints: endpoints(), Ledger: a.ledger,
-		Walker: &attempt.Walker{Transport: transport(), Queue: a.queue}, Metrics: a.metrics, Limiter: a.limiter, Log: a.log, Health: a.server.Router(),
+		Walker: &attempt.Walker{Transport: transport(), Queue: a.queue, Now: a.now}, Metrics: a.metrics, Limiter: a.limiter, Log: a.log, Now: a.now, Health: a.server.Router(),
 	}
 	if together {
 		operations := a.server.Handler()

@@ -46,7 +46,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
-	a, now := c.app.current.Load(), time.Now()
+	a, now := c.app.current.Load(), c.app.now()
 	counts := map[[2]string]int{}
 	for _, b := range a.backends {
 		s := b.Snapshot(now)

@@ -106,7 +106,7 @@ func (a *App) ledgerReady(ctx context.Context) error {
 
 // backendsReady names the models that no backend can serve now.
 func (a *App) backendsReady(context.Context) error {
-	built, now := a.current.Load(), time.Now()
+	built, now := a.current.Load(), a.now()
 	if len(built.backends) == 0 {
 		return httpserve.Degraded(errors.New("no backend is configured"))
 	}
@@ -139,12 +139,12 @@ func (a *App) sweep(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		if keep := a.current.Load().config.Retention.Requests; keep > 0 {
-			if err := a.ledger.Sweep(ctx, time.Now().Add(-keep)); err != nil && ctx.Err() == nil {
+			if err := a.ledger.Sweep(ctx, a.now().Add(-keep)); err != nil && ctx.Err() == nil {
 				a.log.ErrorContext(ctx, "deleting old requests failed", "error", err)
 			}
 		}
 		if keep := a.current.Load().config.Retention.Hourly; keep > 0 {
-			if err := a.ledger.SweepSums(ctx, time.Now().Add(-keep)); err != nil && ctx.Err() == nil {
+			if err := a.ledger.SweepSums(ctx, a.now().Add(-keep)); err != nil && ctx.Err() == nil {
 				a.log.ErrorContext(ctx, "deleting old sums failed", "error", err)
 			}
 		}

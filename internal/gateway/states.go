@@ -14,6 +14,7 @@ import (
 // reloads in memory, over restarts in the ledger's store.
 type states struct {
 	log   *slog.Logger
+	now   func() time.Time
 	poke  func() // asks for changes to be kept soon
 	freed func() // told of every place that may have become free
 
@@ -25,8 +26,8 @@ type states struct {
 	open  map[string]ledger.CooldownEvent // cooldowns that have not ended
 }
 
-func newStates(log *slog.Logger) *states {
-	return &states{log: log, poke: func() {}, freed: func() {}, all: map[string]*backend.State{}, keys: map[string]string{}, dirty: map[string]bool{}, moved: map[string]bool{}, open: map[string]ledger.CooldownEvent{}}
+func newStates(log *slog.Logger, now func() time.Time) *states {
+	return &states{log: log, now: now, poke: func() {}, freed: func() {}, all: map[string]*backend.State{}, keys: map[string]string{}, dirty: map[string]bool{}, moved: map[string]bool{}, open: map[string]ledger.CooldownEvent{}}
 }
 
 // get returns the state of a backend, a new one where it was never seen.
@@ -127,7 +128,7 @@ func (s *states) events() []ledger.CooldownEvent {
 	s.mu.Unlock()
 	var out []ledger.CooldownEvent
 	for name := range moved {
-		out = append(out, s.follow(name, s.get(name).Keep(), time.Now())...)
+		out = append(out, s.follow(name, s.get(name).Keep(), s.now())...)
 	}
 	return out
 }
@@ -144,13 +145,16 @@ func (s *states) follow(name string, k backend.Kept, now time.Time) []ledger.Coo
 		if aside && k.Since.Before(now) {
 			before.EndedAt = k.Since
 		}
+		if before.EndedAt.Before(before.StartedAt) { // the clock was set back meanwhile
+			before.EndedAt = before.StartedAt
+		}
 		out = append(out, before)
 		delete(s.open, name)
 	}
 	if aside {
 		e := ledger.CooldownEvent{Backend: name, StartedAt: k.Since, Consecutive: k.Level, Summary: string(k.Reason) + ": " + k.Detail}
 		if !k.Until.IsZero() {
-			e.Cooldown = k.Until.Sub(k.Since)
+			e.Cooldown = k.Length
 		}
 		s.open[name] = e
 		out = append(out, e)

@@ -31,14 +31,14 @@ func stateBreakages() []Breakage {
 		{"max_inflight is kept", state, "if ask.MaxInflight > 0 && s.inflight.Load() >= int64(ask.MaxInflight) {\n\t\treturn p, SkipFull", "if ask.MaxInflight > 0 && s.inflight.Load() > int64(ask.MaxInflight) {\n\t\treturn p, SkipFull", backendTests},
 		{"no minute holds more than the limit", "internal/gateway/limit/window.go", "now.Sub(w.uses[gone].at) >= length", "now.Sub(w.uses[gone].at) >= length/2", "./internal/gateway/limit"},
 		{"reservations are atomic", "internal/gateway/limit/client.go", "c.reserved > 0 && b.spent+c.reserved+cost > b.limit", "c.reserved > 0 && b.spent+cost > b.limit", "./internal/gateway/limit"},
-		{"what is spent survives a restart", "internal/gateway/app.go", "a.clients.restore(spent, time.Now())", "a.clients.restore(nil, time.Now())\n\t_ = spent", gatewayTests + " -run=TestLimitsOfAClient"},
+		{"what is spent survives a restart", "internal/gateway/app.go", "a.clients.restore(spent, a.now())", "a.clients.restore(nil, a.now())\n\t_ = spent", gatewayTests + " -run=TestLimitsOfAClient"},
 		{"first come, first served", "internal/gateway/queue/queue.go", "l.tickets = append(l.tickets, t)", "l.tickets = append([]*Ticket{t}, l.tickets...)", "./internal/gateway/queue"},
 		{"the queue is bounded", "internal/gateway/queue/queue.go", "if int(q.waiting.Load()) >= q.capacity {", "if int(q.waiting.Load()) > q.capacity {", "./internal/gateway/queue"},
 		{"who leaves lets the next one try", "internal/gateway/queue/queue.go", "l.tickets[0].wake()\n}\n", "}\n", "./internal/gateway/queue"},
 		{"a request waits for a backend that is back soon", walk, "case left > 0 && (hope.anyTime ||", "case left < 0 && (hope.anyTime ||", gatewayTests + " -run=TestWaiting"},
 		{"what has just failed is no emergency", walk, "if !k.known[i].called {", "if k.known[i].called || !k.known[i].called {", gatewayTests + " -run=TestEmergencyChannel"},
 		{"a request goes only where it can be served", "internal/gateway/pool/needs.go", "case ask.Needs.Reasoning && !c.Model.Reasoning:", "case ask.Needs.Reasoning && c.Model.Reasoning:", "./internal/gateway/pool"},
-		{"the state survives a restart", "internal/gateway/app.go", "a.states.restore(kept, built, time.Now())", "a.states.restore(kept, &assembly{}, time.Now())", gatewayTests + " -run=TestStateSurvivesARestart"},
+		{"the state survives a restart", "internal/gateway/app.go", "a.states.restore(kept, built, a.now())", "a.states.restore(kept, &assembly{}, a.now())", gatewayTests + " -run=TestStateSurvivesARestart"},
 	}
 }
 

@@ -36,6 +36,7 @@ type Handler struct {
 	View   func() View
 	Ledger *ledger.Ledger
 	Log    *slog.Logger
+	Now    func() time.Time // as time.Now, with a monotonic part
 }
 
 // Routes adds the API to a router. read and change guard the two kinds of access.
@@ -146,7 +147,7 @@ func stamp(at time.Time) *time.Time {
 }
 
 func (h *Handler) backends(w http.ResponseWriter, r *http.Request) {
-	now, out, only := time.Now(), []Backend{}, r.URL.Query().Get("pool")
+	now, out, only := h.Now(), []Backend{}, r.URL.Query().Get("pool")
 	for _, b := range h.View().Backends {
 		if only == "" || b.Pool == only {
 			out = append(out, show(b, now))
@@ -168,7 +169,7 @@ func (h *Handler) find(w http.ResponseWriter, r *http.Request) *backend.Backend 
 
 func (h *Handler) backend(w http.ResponseWriter, r *http.Request) {
 	if b := h.find(w, r); b != nil {
-		httpserve.WriteJSON(w, http.StatusOK, show(b, time.Now()))
+		httpserve.WriteJSON(w, http.StatusOK, show(b, h.Now()))
 	}
 }
 
@@ -180,7 +181,7 @@ func (h *Handler) reset(w http.ResponseWriter, r *http.Request) {
 	}
 	b.Reset()
 	h.Log.InfoContext(r.Context(), "backend reset", "backend", b.Name, "remote", r.RemoteAddr)
-	httpserve.WriteJSON(w, http.StatusOK, show(b, time.Now()))
+	httpserve.WriteJSON(w, http.StatusOK, show(b, h.Now()))
 }
 
 // Pool counts the backends of a pool.
@@ -196,7 +197,7 @@ type Pool struct {
 }
 
 func (h *Handler) pools(w http.ResponseWriter, _ *http.Request) {
-	view, now := h.View(), time.Now()
+	view, now := h.View(), h.Now()
 	out := []Pool{}
 	for _, name := range view.Table.Pools() {
 		p, soonest := Pool{Name: name}, time.Time{}

@@ -187,7 +187,7 @@ func (h *Handler) cooldowns(w http.ResponseWriter, r *http.Request) {
 func page[Line, Key, Shown any](h *Handler, w http.ResponseWriter, r *http.Request, s statistic,
 	read func(ledger.Window, *Key) ([]Line, error), keyOf func(Line) Key, show func(Line) Shown) {
 	query := r.URL.Query()
-	window, err := s.window(query, time.Now())
+	window, err := s.window(query, h.Now())
 	if err != nil {
 		bad(w, r, err)
 		return
@@ -225,7 +225,7 @@ func clean(text, name string, all []*backend.Backend) string {
 
 func (h *Handler) reliability(w http.ResponseWriter, r *http.Request) {
 	s := statistic{filters: []string{byBackend, byModel, byClient}}
-	window, err := s.window(r.URL.Query(), time.Now())
+	window, err := s.window(r.URL.Query(), h.Now())
 	if err != nil {
 		bad(w, r, err)
 		return

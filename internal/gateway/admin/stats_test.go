@@ -60,7 +60,7 @@ func serve(t *testing.T, rows []ledger.Row, events []ledger.CooldownEvent) api {
 	view := admin.View{Currency: "EUR", Backends: []*backend.Backend{{Config: backend.Config{Name: "a", Key: "sk-hidden"}}}}
 	router := mux.NewRouter()
 	open := func(next http.Handler) http.Handler { return next }
-	(&admin.Handler{View: func() admin.View { return view }, Ledger: book, Log: slog.New(slog.DiscardHandler)}).Routes(router, open, open)
+	(&admin.Handler{View: func() admin.View { return view }, Now: time.Now, Ledger: book, Log: slog.New(slog.DiscardHandler)}).Routes(router, open, open)
 	server := httptest.NewServer(router)
 	t.Cleanup(func() {
 		server.Close()

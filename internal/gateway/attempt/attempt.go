@@ -77,6 +77,7 @@ type Limits struct {
 type Walker struct {
 	Transport http.RoundTripper
 	Queue     *queue.Queue
+	Now       func() time.Time // as time.Now, with a monotonic part
 
 	own atomic.Uint64 // counts lines of one request alone
 }

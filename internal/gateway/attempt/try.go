@@ -132,7 +132,7 @@ func (t *try) refused(r *http.Response) (*llm.Fault, []byte) {
 		return malformed("a stream was asked for and not answered")
 	}
 	fault := t.call.Endpoint.Fault(r.StatusCode, body)
-	fault.Wait = llm.Wait(r.Header, time.Now())
+	fault.Wait = llm.Wait(r.Header, t.walker.Now())
 	if len(body) >= maxErrorBody {
 		return fault, nil // cut, so nothing to relay
 	}
@@ -175,7 +175,7 @@ func readAll(body io.Reader, header http.Header) ([]byte, error) {
 func (t *try) firstByte() {
 	t.ttfb = time.Since(t.started)
 	t.result.TTFB = time.Since(t.call.Started)
-	t.permit.Succeeded(t.ttfb, time.Now())
+	t.permit.Succeeded(t.ttfb, t.walker.Now())
 }
 
 // usage is what was reported, or a guess from the bytes of the content.
@@ -193,7 +193,7 @@ func (t *try) usage(reported llm.Usage, content int64) llm.Usage {
 // answered notes the attempt that the client sees, with the fault that cut it short.
 func (t *try) answered(usage llm.Usage, fault *llm.Fault) {
 	r, c := t.result, t.candidate
-	t.permit.Settle(usage.Total(), time.Now())
+	t.permit.Settle(usage.Total(), t.walker.Now())
 	r.Answered, r.Usage, r.Cost, r.Fault = c, usage, c.Model.Price.Cost(usage), fault
 	a := t.entry(ledger.OutcomeSucceeded, fault)
 	a.Tokens, a.Cost = usage.Total(), r.Cost
@@ -231,7 +231,7 @@ func (t *try) failed(fault *llm.Fault, body []byte, open ...io.Closer) (ends boo
 	for _, c := range open {
 		_ = c.Close() // the attempt is over; there is nothing left to learn from it
 	}
-	t.permit.Settle(0, time.Now())
+	t.permit.Settle(0, t.walker.Now())
 	t.permit.Release()
 	switch {
 	case fault.Class == llm.ClientCancelled:
@@ -253,7 +253,7 @@ func (t *try) failed(fault *llm.Fault, body []byte, open ...io.Closer) (ends boo
 func (t *try) settle(fault *llm.Fault) {
 	fault.Message = redact.Text(fault.Message, t.candidate.Secrets()...) // it is kept, and shown
 	if fault.Class != llm.ClientCancelled && t.client.Err() == nil && !t.overdue() {
-		t.permit.Failed(fault, time.Now())
+		t.permit.Failed(fault, t.walker.Now())
 	}
 }
 

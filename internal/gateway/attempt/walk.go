@@ -93,7 +93,7 @@ func (k *walk) pass(ctx context.Context) (ended bool, h hope) {
 			k.skipped(i, backend.SkipAttempts)
 			break
 		}
-		permit, skip, wait := c.Acquire(k.ask(c), time.Now())
+		permit, skip, wait := c.Acquire(k.ask(c), k.Now())
 		if skip != "" {
 			skips++
 			if skip.Limits() {
@@ -113,7 +113,7 @@ func (k *walk) pass(ctx context.Context) (ended bool, h hope) {
 			return true, h
 		}
 		// What failed and was not put aside for it would fail again.
-		recovery := c.Recovery(k.call.Model, time.Now())
+		recovery := c.Recovery(k.call.Model, k.Now())
 		k.known[i].spent = recovery == 0
 		h.soonest(recovery)
 		k.result.soonest(recovery)
@@ -138,7 +138,7 @@ func (k *walk) try(ctx context.Context, i int, permit backend.Permit, emergency 
 	k.known[i].called = true
 	t := &try{
 		walker: k.Walker, call: k.call, limits: k.limits, sink: k.sink, result: k.result, candidate: &k.call.Candidates[i],
-		permit: permit, emergency: emergency, started: time.Now(),
+		permit: permit, emergency: emergency, started: k.Now(),
 	}
 	ran := false
 	defer func() {
@@ -163,7 +163,7 @@ func (k *walk) patience() time.Duration {
 // wait stands in line until it is the request's turn and due has passed. Where it
 // returns false, the request has ended.
 func (k *walk) wait(ctx context.Context, due time.Duration) bool {
-	began := time.Now()
+	began := k.Now()
 	if k.until.IsZero() {
 		k.until = began.Add(k.patience()) // once for all waits of the request
 	}
@@ -211,7 +211,7 @@ func (k *walk) emergency(ctx context.Context) {
 	if !k.limits.Emergency || k.limited > 0 {
 		return
 	}
-	now := time.Now()
+	now := k.Now()
 	var order []int
 	for i := range k.call.Candidates {
 		if !k.known[i].called {
@@ -226,7 +226,7 @@ func (k *walk) emergency(ctx context.Context) {
 			return
 		}
 		c := &k.call.Candidates[i]
-		permit, ok := c.Emergency(k.ask(c), time.Now())
+		permit, ok := c.Emergency(k.ask(c), k.Now())
 		if !ok {
 			continue
 		}

@@ -72,7 +72,7 @@ func TestNoWakeIsLost(t *testing.T) {
 			t.Fatal(skip)
 		}
 		began := time.Now()
-		r := (&Walker{Transport: answering{}, Queue: q}).Do(t.Context(), call, limits, nil)
+		r := (&Walker{Transport: answering{}, Queue: q, Now: time.Now}).Do(t.Context(), call, limits, nil)
 		defer r.Close()
 		if took := time.Since(began); took > 0 || r.Status != ledger.Completed {
 			t.Errorf("%s after %s, refused: %v", r.Status, took, r.Refused)
@@ -91,7 +91,7 @@ func TestAPanicKeepsNothing(t *testing.T) {
 				t.Error("no panic")
 			}
 		}()
-		(&Walker{Transport: answering{panics: true}, Queue: q}).Do(t.Context(), call, limits, nil)
+		(&Walker{Transport: answering{panics: true}, Queue: q, Now: time.Now}).Do(t.Context(), call, limits, nil)
 	}()
 	if n := state.Snapshot(time.Now()).Inflight; n != 0 || q.Depth() != 0 {
 		t.Errorf("%d calls are under way, %d wait", n, q.Depth())

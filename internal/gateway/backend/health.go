@@ -48,12 +48,22 @@ const (
 
 // health is the outcomes of the last minutes, and that of the last free probe.
 type health struct {
+	began       time.Time // when the first outcome came, which minutes are counted from
 	minutes     [healthWindow]struct{ minute, good, bad int64 }
 	probeFailed time.Time // zero = the last one found nothing wrong
 }
 
+// minute numbers the minutes since the first outcome. That is a difference, so a clock
+// that is set does not move it.
+func (h *health) minute(now time.Time) int64 {
+	return max(0, int64(now.Sub(h.began)/time.Minute))
+}
+
 func (h *health) note(good bool, now time.Time) {
-	minute := now.Unix() / 60
+	if h.began.IsZero() {
+		h.began = now
+	}
+	minute := h.minute(now)
 	m := &h.minutes[minute%healthWindow]
 	if m.minute != minute {
 		m.minute, m.good, m.bad = minute, 0, 0
@@ -74,7 +84,7 @@ func (h *health) probed(p Probe, now time.Time) {
 }
 
 func (h *health) at(now time.Time) Health {
-	minute, good, bad := now.Unix()/60, int64(0), int64(0)
+	minute, good, bad := h.minute(now), int64(0), int64(0)
 	for _, m := range h.minutes {
 		if m.minute > minute-healthWindow {
 			good, bad = good+m.good, bad+m.bad

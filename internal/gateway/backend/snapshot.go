@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"maps"
 	"time"
 
@@ -27,8 +28,10 @@ type Snapshot struct {
 // Block is a model that is kept from the backend.
 type Block struct {
 	Until time.Time `json:"until"`
-	Level int       `json:"level"`
-	Class llm.Class `json:"class"`
+	// Length is how long it lasts as a whole, where it is kept over a restart.
+	Length time.Duration `json:"length,omitempty"`
+	Level  int           `json:"level"`
+	Class  llm.Class     `json:"class"`
 }
 
 // Snapshot returns the state at now.
@@ -36,13 +39,22 @@ func (s *State) Snapshot(now time.Time) Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := Snapshot{
-		Status: s.status(now), Reason: s.reason, Detail: s.detail, Since: s.since, Until: s.until, Level: s.level,
+		Status: s.status(now), Reason: s.reason, Detail: s.detail, Since: s.since, Until: shown(s.until, now), Level: s.level,
 		Inflight: s.inflight.Load(), RPMUsed: s.rpm.Used(now), TPMUsed: s.tpm.Used(now), Health: s.health.at(now), TTFB: s.ttfb, Blocks: map[string]Block{},
 	}
 	for model, b := range s.blocks {
-		out.Blocks[model] = Block{b.until, b.level, b.class}
+		out.Blocks[model] = Block{Until: shown(b.until, now), Level: b.level, Class: b.class}
 	}
 	return out
+}
+
+// shown is a moment by the clock that shows now, which may have been set since the
+// moment was computed; zero stays zero.
+func shown(at, now time.Time) time.Time {
+	if at.IsZero() {
+		return at
+	}
+	return now.Add(at.Sub(now))
 }
 
 // Available reports whether the backend could serve the model at now, limits aside.
@@ -86,7 +98,8 @@ type Kept struct {
 	Detail   string           `json:"detail,omitempty"`
 	Since    time.Time        `json:"since,omitzero"`
 	Until    time.Time        `json:"until,omitzero"`
-	Asked    time.Time        `json:"asked,omitzero"` // until when the provider asked to be left alone
+	Asked    time.Time        `json:"asked,omitzero"`   // until when the provider asked to be left alone
+	Length   time.Duration    `json:"length,omitempty"` // from Since to Until, even where a clock that was set puts them apart otherwise; 0 = as they are
 	Level    int              `json:"level,omitempty"`
 	Failures int              `json:"failures,omitempty"`
 	Blocks   map[string]Block `json:"blocks,omitempty"`
@@ -102,7 +115,10 @@ func (s *State) Keep() Kept {
 		if k.Blocks == nil {
 			k.Blocks = map[string]Block{}
 		}
-		k.Blocks[model] = Block{b.until.Round(0), b.level, b.class}
+		k.Blocks[model] = Block{b.until.Round(0), b.lasts, b.level, b.class}
+	}
+	if !k.Until.IsZero() {
+		k.Length = s.lasts
 	}
 	return k
 }
@@ -115,22 +131,21 @@ func (s *State) Restore(k Kept, now time.Time) {
 	s.broken, s.cooled, s.reason, s.detail = k.Broken, k.Cooled, k.Reason, k.Detail
 	s.level, s.failures = max(k.Level, 0), max(k.Failures, 0)
 	s.since = k.Since
+	s.lasts = bounded(cmp.Or(k.Length, k.Until.Sub(k.Since)))
 	if !k.Until.IsZero() {
-		s.until = now.Add(left(k.Until, k.Since, now))
+		s.until = now.Add(min(k.Until.Sub(now), s.lasts))
 	}
 	if !k.Asked.IsZero() {
-		s.asked = now.Add(left(k.Asked, k.Since, now))
+		s.asked = now.Add(min(k.Asked.Sub(now), s.lasts)) // no provider's wait is longer than the cooldown that it causes
 	}
 	for model, b := range k.Blocks {
-		s.blocks[model] = block{now.Add(min(b.Until.Sub(now), s.policy.Max)), max(b.Level, 0), b.Class}
+		whole := bounded(cmp.Or(b.Length, s.policy.Max))
+		s.blocks[model] = block{now.Add(min(b.Until.Sub(now), whole)), whole, max(b.Level, 0), b.Class}
 	}
 }
 
-// left is how much of a wait is left, never more than the whole of it or than any
-// provider may ask for.
-func left(until, since, now time.Time) time.Duration {
-	return min(until.Sub(now), max(until.Sub(since), 0), llm.MaxWait)
-}
+// bounded is the length of a wait: not negative, and no longer than any provider may ask for.
+func bounded(whole time.Duration) time.Duration { return min(max(whole, 0), llm.MaxWait) }
 
 // KeyChanged ends an error that the old key caused.
 func (s *State) KeyChanged() {

@@ -15,6 +15,9 @@ const maxDoublings = 20
 
 // State is what is known of a backend by calling it. Its methods may be used from
 // several goroutines.
+//
+// Waits are as long as they were meant to be, whatever the clock is set to meanwhile,
+// as long as the times that methods are given have a monotonic part.
 type State struct {
 	inflight atomic.Int64
 	changed  func() // told, outside the lock, that Snapshot differs
@@ -27,12 +30,13 @@ type State struct {
 	reason     llm.Class // of the present or last cooldown or error
 	detail     string    // what the provider said then
 	since      time.Time
-	until      time.Time // of cooling and of error; zero = no end of its own
-	asked      time.Time // until when the provider asked to be left alone; zero = it did not
-	cooled     bool      // a cooldown has begun and no success has followed
-	level      int       // cooldowns in a row
-	failures   int       // in a row, of the kind that cools only after several
-	refusals   int       // 401 in a row
+	until      time.Time     // of cooling and of error; zero = no end of its own
+	lasts      time.Duration // from since to until, where that is not zero
+	asked      time.Time     // until when the provider asked to be left alone; zero = it did not
+	cooled     bool          // a cooldown has begun and no success has followed
+	level      int           // cooldowns in a row
+	failures   int           // in a row, of the kind that cools only after several
+	refusals   int           // 401 in a row
 	generation int64
 	trial      bool
 	holder     int64 // which trial it is
@@ -46,6 +50,7 @@ type State struct {
 // block keeps one model from one backend.
 type block struct {
 	until time.Time
+	lasts time.Duration // as a whole
 	level int
 	class llm.Class
 }
@@ -332,6 +337,7 @@ func (s *State) extend(f *llm.Fault, now time.Time) bool {
 	if f.Class != llm.RateLimit || f.Wait == 0 || !s.cooled || s.until.IsZero() || !end.After(s.until) {
 		return false
 	}
+	s.lasts += end.Sub(s.until)
 	s.until, s.asked = end, end
 	return true
 }
@@ -348,13 +354,13 @@ func (s *State) cool(f *llm.Fault, now time.Time) {
 	if end := now.Add(f.Wait); f.Wait > 0 && end.After(s.asked) {
 		s.asked = end
 	}
-	s.cooled, s.broken, s.failures = true, "", 0
+	s.cooled, s.broken, s.failures, s.lasts = true, "", 0, s.until.Sub(now)
 	s.note(f, now)
 }
 
 // fail begins the status error; end is zero where only a person, or a new key, ends it.
 func (s *State) fail(f *llm.Fault, now, end time.Time) {
-	s.broken, s.until, s.cooled = f.Class, end, false
+	s.broken, s.until, s.cooled, s.lasts = f.Class, end, false, end.Sub(now)
 	s.note(f, now)
 }
 
@@ -365,7 +371,8 @@ func (s *State) note(f *llm.Fault, now time.Time) {
 
 func (s *State) block(model string, f *llm.Fault, now time.Time) {
 	b := s.blocks[model]
-	b.until, b.class = now.Add(max(s.backoff(b.level), f.Wait)), f.Class
+	b.lasts = max(s.backoff(b.level), f.Wait)
+	b.until, b.class = now.Add(b.lasts), f.Class
 	b.level++
 	s.blocks[model] = b
 }
@@ -381,10 +388,11 @@ func (s *State) backoff(level int) time.Duration {
 	return min(wait, s.policy.Max)
 }
 
-// nextDay is when the day of now ends.
+// nextDay is when the day of now ends: so much later, whatever the clock is set to
+// meanwhile.
 func nextDay(now time.Time, zone *time.Location) time.Time {
 	y, m, d := now.In(zone).Date()
-	return time.Date(y, m, d+1, 0, 0, 0, 0, zone)
+	return now.Add(time.Date(y, m, d+1, 0, 0, 0, 0, zone).Sub(now))
 }
 
 // Reset ends a cooldown or an error, and forgets what led to it.

@@ -106,7 +106,7 @@ func (x *exchange) reserve(endpoint *dialect.Endpoint, r *request.Request, candi
 			cost = max(cost, candidates[i].Model.Price.Cost(usage))
 		}
 	}
-	reservation, by, wait := x.client.Limits.Reserve(tokens(endpoint, r), cost, time.Now())
+	reservation, by, wait := x.client.Limits.Reserve(tokens(endpoint, r), cost, x.Now())
 	if by == "" {
 		return reservation, nil
 	}

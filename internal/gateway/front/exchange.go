@@ -193,7 +193,7 @@ func (x *exchange) send(endpoint *dialect.Endpoint, body []byte) *llm.Failure {
 	if failure != nil {
 		return failure
 	}
-	defer func() { reservation.Settle(x.row.Usage.Total(), x.row.Cost, time.Now()) }()
+	defer func() { reservation.Settle(x.row.Usage.Total(), x.row.Cost, x.Now()) }()
 	x.open = x.Ledger.Begin(x.row)
 	defer x.Ledger.End(x.open)
 	x.walk(endpoint, r, candidates)

@@ -64,7 +64,8 @@ type Handler struct {
 	Metrics   *meter.Metrics
 	Limiter   *iplimit.Limiter
 	Log       *slog.Logger
-	Health    http.Handler // /health and /ready
+	Now       func() time.Time // as time.Now, with a monotonic part
+	Health    http.Handler     // /health and /ready
 
 	buffered atomic.Int64
 	texts    sync.Pool // of *text that nobody holds
@@ -74,7 +75,7 @@ var acceptedID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{Handler: h, plan: h.Plan(), w: w, r: r, out: http.NewResponseController(w), started: time.Now(), route: "none", errors: openai.Errors{}}
+	x := &exchange{Handler: h, plan: h.Plan(), w: w, r: r, out: http.NewResponseController(w), started: h.Now(), route: "none", errors: openai.Errors{}}
 	if r.Header["Anthropic-Version"] != nil || strings.HasPrefix(r.URL.Path, "/v1/messages") {
 		x.errors = anthropic.Errors{} // which those clients understand, wherever they call
 	}

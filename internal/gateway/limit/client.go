@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -50,19 +51,37 @@ type Client struct {
 	reserved llm.Nano // by requests under way
 }
 
-// spending is what was spent in one period.
+// spending is what was spent in the periods that the clock was in lately, the present
+// one last. A clock that is set back finds the earlier period as it was left, and the
+// later one when it comes to it again: no budget is there twice, and none is lost to a
+// date that was wrong. The sums of the ledger, by which a restart knows, say the same.
 type spending struct {
+	periods []period
+}
+
+type period struct {
 	begin time.Time
 	spent llm.Nano
 }
 
-// turn begins a new period. A clock that went back begins none anew: what was spent
-// stays spent.
+// remembered is how many periods are kept: more than a clock is ever set to and fro.
+const remembered = 4
+
+// turn makes the period that begins then the present one.
 func (s *spending) turn(begin time.Time) {
-	if begin.After(s.begin) {
-		s.begin, s.spent = begin, 0
+	now := period{begin: begin}
+	if i := slices.IndexFunc(s.periods, func(p period) bool { return p.begin.Equal(begin) }); i >= 0 {
+		now = s.periods[i]
+		s.periods = slices.Delete(s.periods, i, i+1)
 	}
+	if len(s.periods) == remembered {
+		s.periods = slices.Delete(s.periods, 0, 1)
+	}
+	s.periods = append(s.periods, now)
 }
+
+// spent is what was spent in the present period, which turn has made.
+func (s *spending) spent() *llm.Nano { return &s.periods[len(s.periods)-1].spent }
 
 // Reservation is what a request under way may use. Exactly one Settle follows.
 type Reservation struct {
@@ -86,10 +105,10 @@ func (c *Client) Restore(day, month llm.Nano, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.turn(now)
-	c.day.spent, c.month.spent = day, month
+	*c.day.spent(), *c.month.spent() = day, month
 }
 
-// turn begins the periods of now, where they have not begun.
+// turn makes the periods of now the present ones.
 func (c *Client) turn(now time.Time) {
 	if now.Before(c.tomorrow) && !now.Before(c.today) {
 		return // the calendar is asked once a day
@@ -129,7 +148,7 @@ func (c *Client) Reserve(tokens int64, cost llm.Nano, now time.Time) (r Reservat
 		period Period
 		limit  llm.Nano
 		spent  llm.Nano
-	}{{ByMonthly, Month, c.terms.Monthly, c.month.spent}, {ByDaily, Day, c.terms.Daily, c.day.spent}} {
+	}{{ByMonthly, Month, c.terms.Monthly, *c.month.spent()}, {ByDaily, Day, c.terms.Daily, *c.day.spent()}} {
 		if b.limit > 0 && (b.spent >= b.limit || c.reserved > 0 && b.spent+c.reserved+cost > b.limit) {
 			if b.spent < b.limit {
 				return r, b.by, busyWait // those under way may turn out cheaper
@@ -159,8 +178,8 @@ func (r *Reservation) Settle(tokens int64, cost llm.Nano, now time.Time) {
 	c.turn(now)
 	c.tpm.Settle(r.mark, tokens-r.tokens, now)
 	c.reserved -= r.cost
-	c.day.spent += cost
-	c.month.spent += cost
+	*c.day.spent() += cost
+	*c.month.spent() += cost
 }
 
 // Remaining returns the share of a budget that is left, 0 to 1, and whether there is one.
@@ -168,9 +187,9 @@ func (c *Client) Remaining(p Period, now time.Time) (ratio float64, limited bool
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.turn(now)
-	limit, spent := c.terms.Daily, c.day.spent
+	limit, spent := c.terms.Daily, *c.day.spent()
 	if p == Month {
-		limit, spent = c.terms.Monthly, c.month.spent
+		limit, spent = c.terms.Monthly, *c.month.spent()
 	}
 	if limit == 0 {
 		return 0, false

@@ -66,7 +66,9 @@ func TestBudget(t *testing.T) {
 	if ratio, _ := c.Remaining(Month, evening.Add(30*time.Minute)); ratio < 0.99 {
 		t.Errorf("of the new month %v is left", ratio)
 	}
-	spend(1, evening, "") // a clock that goes back opens no budget anew
+	if wait := spend(1, evening, ByDaily); wait != 30*time.Minute { // a clock that goes back opens no budget anew
+		t.Errorf("until the day ends again: %s", wait)
+	}
 	if ratio, _ := c.Remaining(Month, evening.Add(time.Hour)); ratio == 1 {
 		t.Error("the month is whole again")
 	}
@@ -107,5 +109,35 @@ func TestReservationsAreAtomic(t *testing.T) {
 	}
 	if _, by, _ := c.Reserve(1, unit, start); by != "" {
 		t.Errorf("half of the budget is left: %q", by)
+	}
+}
+
+// TestBudgetsOutliveTheClock: a clock that is set to another day and back opens no
+// budget anew, and takes none of a later day away.
+func TestBudgetsOutliveTheClock(t *testing.T) {
+	c := client(Terms{Daily: 10 * unit})
+	const day = 24 * time.Hour
+	for _, x := range []struct {
+		at   time.Duration
+		cost llm.Nano
+		want By
+	}{
+		{0, 10 * unit, ""}, {0, 1, ByDaily},
+		{400 * day, 10 * unit, ""}, {400 * day, 1, ByDaily}, // a wrong date
+		{0, 1, ByDaily},
+		{day, 9 * unit, ""}, {day, 1 * unit, ""}, {day, 1, ByDaily}, // the right one of the next day
+		{0, 1, ByDaily},
+		{2 * day, 10 * unit, ""},
+	} {
+		r, by, _ := c.Reserve(1, x.cost, start.Add(x.at))
+		if by != x.want {
+			t.Errorf("on day %d: %q, want %q", x.at/day, by, x.want)
+		}
+		if by == "" {
+			r.Settle(1, x.cost, start.Add(x.at))
+		}
+	}
+	if n := len(c.day.periods); n > remembered {
+		t.Errorf("%d days are kept", n)
 	}
 }

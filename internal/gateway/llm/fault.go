@@ -40,7 +40,13 @@ const MaxWait = 32 * 24 * time.Hour
 // whose remaining count is 0, of either dialect. Sources: the official SDKs' retry
 // code, https://platform.openai.com/docs/guides/rate-limits and
 // https://docs.anthropic.com/en/api/rate-limits.
+//
+// Moments in it are meant by the provider's clock, which its Date tells; now is ours,
+// for answers without one.
 func Wait(h http.Header, now time.Time) time.Duration {
+	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = date
+	}
 	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil && ms > 0 {
 		return bounded(ms * float64(time.Millisecond))
 	}

@@ -41,6 +41,7 @@ type Prober struct {
 	Targets   func() Plan // at the moment
 	Authorize map[dialect.Name]func(http.Header, redact.Secret)
 	Log       *slog.Logger
+	Now       func() time.Time // as time.Now, with a monotonic part
 
 	last map[string]time.Time // by backend; of Run alone
 }
@@ -98,7 +99,7 @@ func (p *Prober) one(ctx context.Context, plan Plan, b *backend.Backend) {
 	if err != nil {
 		p.Log.DebugContext(ctx, "a free probe failed", "backend", b.Name, "error", redact.Error(err, b.Key))
 	}
-	b.Probed(found, time.Now())
+	b.Probed(found, p.Now())
 }
 
 // ask lists the models of a backend; the error says why the finding is ProbeFailed.
