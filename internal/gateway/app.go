@@ -219,7 +219,7 @@ func (a *App) bind(address string, handler http.Handler) error {
 	case err != nil:
 		return fmt.Errorf("listening on %s: %w; set server.listen to host:port of this machine", address, err)
 	}
-	a.listener = listener
+	a.listener = front.Refusals(listener, func(status int) { a.metrics.Refused(meter.ServiceData, status) })
 	a.data = &http.Server{
 		Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: keepAlive, MaxHeaderBytes: maxHeaderBytes,
 		BaseContext: func(net.Listener) context.Context { return a.requests }, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),

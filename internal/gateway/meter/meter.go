@@ -139,6 +139,11 @@ func (m *Metrics) HTTP(service, method, route string, status int, took time.Dura
 	m.httpSeconds.WithLabelValues(methodOf(method), route).Observe(took.Seconds())
 }
 
+// Refused counts what the HTTP server answered by itself, since it was no request.
+func (m *Metrics) Refused(service string, status int) {
+	m.httpRequests.WithLabelValues(service, methodOf(""), "none", strconv.Itoa(status)).Inc()
+}
+
 // RateLimited counts a request refused because its address called too often.
 func (m *Metrics) RateLimited(service, route string) {
 	m.limited.WithLabelValues(service, route).Inc()
