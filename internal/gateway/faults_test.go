@@ -1,195 +1,80 @@
 package gateway_test
 
 import (
-	"encoding/json"
-	"fmt"
+	"context"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/fleetwatch/fleetwatch/internal/gateway/admin"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/setclock"
 	"github.com/fleetwatch/fleetwatch/internal/sandbox/provider"
 )
 
-// Endings as a client sees them.
-const (
-	endWhole = "whole" // an answer, streamed to its end marker where it is streamed
-	endCut   = "cut"   // a stream with content, one error frame, and no end marker
-	endError = "error" // an error in the dialect's form
-)
-
-// wire is an endpoint as clients of it see it.
-type wire struct {
-	name, path string
-	body       func(stream bool) string
-	plain      string // a key that every whole answer has
-	marker     string // what the last frame of a whole stream begins with
-	header     []string
-}
-
-var (
-	wireChat = wire{name: "chat", path: "/v1/chat/completions", body: chat, plain: `"choices"`, marker: "data: [DONE]"}
-	wireText = wire{name: "completions", path: "/v1/completions", body: prompt("prompt", `"hello"`), plain: `"choices"`, marker: "data: [DONE]"}
-	wireResp = wire{name: "responses", path: "/v1/responses", body: prompt("input", `"hello"`), plain: `"output"`, marker: "event: response.completed"}
-	wireMess = wire{
-		name: "messages", path: "/v1/messages", body: prompt("messages", `[{"role":"user","content":"hello"}]`), plain: `"content"`, marker: "event: message_stop",
-		header: []string{"Anthropic-Version", "2023-06-01"},
-	}
-)
-
-// prompt makes the bodies of an endpoint.
-func prompt(key, value string) func(bool) string {
-	return func(stream bool) string {
-		return fmt.Sprintf(`{"model":%q,"max_tokens":64,"stream":%t,%q:%s}`, model, stream, key, value)
-	}
-}
-
-// ask sends the request of a wire.
-func (g *running) ask(w wire, stream bool, header ...string) answer {
-	g.t.Helper()
-	return g.send(w.path, w.body(stream), append(header, w.header...)...)
-}
-
-// failure is an error in any dialect's form.
-type failure struct {
-	Type      string
-	RequestID string `json:"request_id"`
-	Error     struct{ Message, Type string }
-}
-
-// told reports whether text is an error in the form of the dialect.
-func (w wire) told(text string) bool {
-	var e failure
-	if json.Unmarshal([]byte(text), &e) != nil || e.Error.Message == "" || e.Error.Type == "" {
-		return false
-	}
-	return w.name != wireMess.name || e.Type == "error" && e.RequestID != ""
-}
-
-// ending judges what came over the wire.
-func (w wire) ending(t *testing.T, a answer, stream bool) string {
-	t.Helper()
-	if a.err != nil {
-		t.Errorf("the connection broke: %v", a.err)
-	}
-	if a.status != http.StatusOK || !stream {
-		if a.status == http.StatusOK && json.Valid([]byte(a.body)) && strings.Contains(a.body, w.plain) {
-			return endWhole
-		}
-		if !w.told(a.body) {
-			t.Errorf("%d, not in the dialect's form: %s", a.status, a.body)
-		}
-		return endError
-	}
-	frames := strings.Split(strings.TrimSuffix(a.body, "\n\n"), "\n\n")
-	last := frames[len(frames)-1]
-	_, data, _ := strings.Cut(last, "data: ")
-	failed, whole := strings.Count(a.body, `"error":{`), strings.Count(a.body, w.marker)
-	switch {
-	case strings.HasPrefix(last, w.marker) && whole == 1 && failed == 0:
-		return endWhole
-	case failed == 1 && whole == 0 && len(frames) > 1 && w.told(data) && strings.Contains(data, a.header.Get("X-Request-Id")):
-		return endCut
-	default:
-		return "neither whole nor cut: " + a.body
-	}
-}
-
-// ending judges what a chat completion came to.
-func ending(t *testing.T, a answer, stream bool) string {
-	t.Helper()
-	return wireChat.ending(t, a, stream)
-}
-
+// cell is one fault of the matrix, and what must come of it. It is played at each of
+// its wires in each of its modes, with a gateway and providers of its own.
 type cell struct {
-	fault  provider.Fault
-	name   string // "" = the fault's kind
-	plain  string // ending without a stream; "" = the cell is about streams only
-	stream string // ending of a stream; "" = about plain answers only
-	status int    // of errors
-	class  string // of the primary's failed attempt; "" = it answers
-	state  string // of the primary afterwards
-	usage  string // "" = reported
-	only   string // wires that it is about; "" = all
-	tail   string // usage of an answer that broke off; "" = estimated
+	name  string
+	wires []wire // nil = all
+	modes string // plain, stream; "" = both
+	// settings are those of the gateway, beside the matrix's own.
+	settings settings
+	fault    provider.Fault // of the primary, once
+	// play brings the fault about and returns what the client of the request under test
+	// saw; nil asks once.
+	play  func(*scene) answer
+	asRun bool // play starts the gateway itself
+	want  outcome
+	// vary changes what must come of it at one wire or in one mode.
+	vary func(*scene, *outcome)
 }
 
-// header makes the headers of a fault.
-func header(kv ...string) map[string]string {
-	h := map[string]string{}
-	for i := 0; i+1 < len(kv); i += 2 {
-		h[kv[i]] = kv[i+1]
+// scene is a cell while it is played.
+type scene struct {
+	*testing.T
+	*running
+	p       *providers
+	w       wire
+	stream  bool
+	clock   *setclock.Clock
+	config  string
+	set     settings
+	earlier map[string]bool    // rows that a process had stored which is gone, with its metrics
+	counted map[string]float64 // metrics of a process that is gone, whose rows are to be judged
+}
+
+// underTest is the id of the request under test.
+const underTest = "the-clients-own"
+
+// tables are the cells by origin.
+func tables() []cell {
+	return slices.Concat(upstreamCells(), clientCells(), hostileCells(), stateCells(), lifeCells(), clockCells())
+}
+
+func (c *cell) over() []wire {
+	if c.wires == nil {
+		return []wire{wireChat, wireMess, wireResp, wireText}
 	}
-	return h
+	return c.wires
 }
 
-func cells() []cell {
-	return []cell{
-		{fault: provider.Fault{}, name: "no fault", plain: endWhole, stream: endWhole, state: "healthy"},
-		{fault: provider.Fault{Kind: provider.RateLimit}, plain: endWhole, stream: endWhole, class: "rate_limit", state: "cooling 30"},
-		{fault: provider.Fault{Kind: provider.RateLimit, Headers: header("Retry-After", "120")}, name: "retry-after", plain: endWhole, stream: endWhole, class: "rate_limit", state: "cooling 120"},
-		{fault: provider.Fault{Kind: provider.RateLimit, Headers: header("Retry-After", "7")}, name: "short retry-after", plain: endWhole, class: "rate_limit", state: "cooling 30"},
-		{fault: provider.Fault{Kind: provider.RateLimit, Headers: header("Retry-After-Ms", "90000", "Retry-After", "1")}, name: "retry-after-ms", plain: endWhole, class: "rate_limit", state: "cooling 90"},
-		{fault: provider.Fault{Kind: provider.RateLimit, Headers: header("X-Ratelimit-Remaining-Tokens", "0", "X-Ratelimit-Reset-Tokens", "6m0s")}, name: "reset header", stream: endWhole, class: "rate_limit", state: "cooling 360"},
-		{fault: provider.Fault{Kind: provider.RateLimit, Headers: header("Retry-After", "7200")}, name: "longer than the cap", plain: endWhole, class: "rate_limit", state: "cooling 7200"},
-		{fault: provider.Fault{Kind: provider.Quota}, plain: endWhole, stream: endWhole, class: "quota", state: "error"},
-		{fault: provider.Fault{Kind: provider.Payment}, plain: endWhole, class: "quota", state: "error"},
-		{fault: provider.Fault{Kind: provider.ServerError}, plain: endWhole, stream: endWhole, class: "server_error", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.Overloaded}, plain: endWhole, class: "server_error", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.HTML502}, plain: endWhole, stream: endWhole, class: "server_error", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.Unauthorized}, plain: endWhole, stream: endWhole, class: "auth", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.Forbidden}, plain: endWhole, class: "auth", state: "healthy without the model"},
-		{fault: provider.Fault{Kind: provider.NoModel}, plain: endWhole, stream: endWhole, class: "model_unavailable", state: "healthy without the model"},
-		{fault: provider.Fault{Kind: provider.BadRequest}, plain: endError, stream: endError, status: 400, class: "invalid_request", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.ContentFilter}, plain: endError, stream: endError, status: 400, class: "content_policy", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.Redirect, Headers: header("Location", "/fallback-1/v1/chat/completions")}, plain: endWhole, stream: endWhole, class: "malformed", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.BadJSON}, plain: endWhole, stream: endWhole, class: "malformed", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.GzipBomb}, plain: endWhole, stream: endWhole, class: "malformed", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.Drop}, plain: endWhole, stream: endWhole, class: "connection", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.Hang}, plain: endWhole, stream: endWhole, class: "timeout", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.Silence}, plain: endWhole, stream: endWhole, class: "timeout", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.Drip, Delay: 0.02}, plain: endWhole, stream: endWhole, class: "timeout", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.EarlyError}, plain: endWhole, stream: endWhole, class: "server_error", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.ErrorFrame}, name: "error before content", stream: endWhole, class: "server_error", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.ErrorFrame, Chunks: 3}, stream: endCut, class: "server_error", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.Cut}, name: "cut before content", plain: endWhole, stream: endWhole, class: "connection", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.Cut, Chunks: 5}, stream: endCut, class: "connection", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.NoEnd}, name: "end before content", plain: endWhole, stream: endWhole, class: "malformed", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.NoEnd, Chunks: 3}, stream: endCut, class: "malformed", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.Stall, Chunks: 3}, stream: endCut, class: "timeout", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.NoUsage}, plain: endWhole, stream: endWhole, state: "healthy", usage: "estimated"},
-		{fault: provider.Fault{Kind: provider.HangAfterDone}, stream: endWhole, state: "healthy"},
-		{fault: provider.Fault{Kind: provider.RateLimit, Reset: 300, ResetOf: "input-tokens"}, name: "reset header", plain: endWhole, stream: endWhole, class: "rate_limit", state: "cooling 300", only: "messages"},
-		{fault: provider.Fault{Kind: provider.RateLimit, Reset: 400, ResetOf: "unified"}, name: "unified reset header", plain: endWhole, class: "rate_limit", state: "cooling 400", only: "messages"},
-		{fault: provider.Fault{Kind: provider.RateLimit, Reset: 90, ResetOf: "requests"}, name: "reset header of requests", stream: endWhole, class: "rate_limit", state: "cooling 90"},
-		{fault: provider.Fault{Kind: provider.Overloaded}, name: "overloaded before a stream", stream: endWhole, class: "server_error", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.TooLarge}, plain: endError, stream: endError, status: 413, class: "invalid_request", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.Slow, Delay: 3}, name: "slow headers", plain: endWhole, stream: endWhole, class: "timeout", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.Drip, Chunks: 3, Delay: 0.02}, name: "drip after content", stream: endCut, class: "timeout", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.BadFrame}, name: "bad frame before content", stream: endWhole, class: "malformed", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.BadFrame, Chunks: 3}, stream: endCut, class: "malformed", state: "healthy"},
-		{fault: provider.Fault{Kind: provider.Failed}, name: "response.failed before content", stream: endWhole, class: "server_error", state: "healthy", only: "responses"},
-		{fault: provider.Fault{Kind: provider.Failed, Chunks: 3}, name: "response.failed", stream: endCut, class: "server_error", state: "healthy", only: "responses"},
-		{fault: provider.Fault{Kind: provider.NoDone}, name: "no end marker", stream: endCut, class: "malformed", state: "healthy", only: "messages", tail: "reported"},
-		{fault: provider.Fault{Kind: provider.NoDone}, name: "no end marker", stream: endCut, class: "malformed", state: "healthy", only: "responses"},
-	}
-}
+func (c *cell) in(mode string) bool { return c.modes == "" || c.modes == mode }
 
-// TestFaults is the fault table: whatever the primary does, once, is judged by what
-// the client sees, the ledger's row, its attempts, the metrics and the primary's state.
+// modes are how an answer can be asked for.
+func modes() []string { return []string{"plain", "stream"} }
+
+// TestFaults is the fault matrix: whatever goes wrong, at the provider, the client or
+// the gateway itself, is judged by what the client sees, the ledger's row, its attempts,
+// the metrics and the backends' state.
 func TestFaults(t *testing.T) {
-	for _, c := range cells() {
-		if c.name == "" {
-			c.name = string(c.fault.Kind)
-		}
-		for _, w := range []wire{wireChat, wireMess, wireResp, wireText} {
-			for mode, want := range map[string]string{"plain": c.plain, "stream": c.stream} {
-				if want != "" && (c.only == "" || strings.Contains(c.only, w.name)) {
+	for _, c := range tables() {
+		for _, w := range c.over() {
+			for _, mode := range modes() {
+				if c.in(mode) {
 					t.Run(c.name+"/"+w.name+"/"+mode, func(t *testing.T) {
 						t.Parallel()
-						c.play(t, w, mode == "stream", want)
+						c.run(t, w, mode == "stream")
 					})
 				}
 			}
@@ -197,133 +82,126 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func (c cell) play(t *testing.T, w wire, stream bool, want string) {
-	p := newProviders(t, provider.Options{})
-	g := start(t, writeConfig(t, settings{
-		providers: p.url, routing: "first_byte_timeout: 1s, idle_timeout: 1s", backend: "api: [openai, anthropic], timeout: 1s", cooldown: "base: 30s, jitter: 0",
-	}))
+// run plays a cell.
+func (c *cell) run(t *testing.T, w wire, stream bool) {
+	s := &scene{T: t, p: newProviders(t, provider.Options{}), w: w, stream: stream, clock: &setclock.Clock{}, set: c.settings}
+	s.set.providers = s.p.url
+	s.set.dir = t.TempDir()
+	s.set.backend = join("api: [openai, anthropic], timeout: 1s", s.set.backend)
+	s.set.routing = join("first_byte_timeout: 1s, idle_timeout: 1s", s.set.routing)
+	if s.set.cooldown == "" {
+		s.set.cooldown = "base: 30s, jitter: 0"
+	}
+	s.config = writeConfig(t, s.set)
+	if !c.asRun {
+		s.start()
+	}
 	if c.fault.Kind != "" {
-		c.fault.Backend, c.fault.Times = "primary-1", 1
-		p.fault(t, c.fault)
+		f := c.fault
+		f.Backend, f.Times = "primary-1", 1
+		s.p.fault(t, f)
 	}
-	a := g.ask(w, stream, "X-Request-Id", "the-clients-own")
-	if got := w.ending(t, a, stream); got != want {
-		t.Fatalf("the client saw %s", got)
+	var a answer
+	if c.play == nil {
+		a = s.ask()
+	} else {
+		a = c.play(s)
 	}
-	if c.status != 0 && a.status != c.status || c.status == 0 && a.status != http.StatusOK {
-		t.Errorf("status %d", a.status)
+	want := c.want
+	want.states = maps.Clone(want.states)
+	want.metrics = maps.Clone(want.metrics)
+	if c.vary != nil {
+		c.vary(s, &want)
 	}
-	if want == endWhole && stream && strings.Contains(a.body, `"prompt_tokens"`) {
-		t.Errorf("the usage report was not taken out: %s", a.body)
-	}
-	row := g.timeline("the-clients-own")
-	c.checkRow(t, row, a, want)
-	c.checkAttempts(t, row, want)
-	c.checkMetrics(t, g, want)
-	c.checkState(t, g)
+	s.check(a, want)
 }
 
-// moved reports whether another backend answered.
-func (c cell) moved(want string) bool { return c.class != "" && want == endWhole }
-
-func (c cell) checkRow(t *testing.T, row admin.Timeline, a answer, want string) {
-	t.Helper()
-	status, class, answered, usage := "completed", "", "primary-1", c.usage
-	if want != endWhole {
-		status, class = "failed", c.class
+// join puts keys of a YAML mapping together; the later of two keys may not repeat the
+// earlier.
+func join(keys, more string) string {
+	if more == "" {
+		return keys
 	}
-	if c.moved(want) {
-		answered = "fallback-1"
-	}
-	switch {
-	case want == endCut && c.tail != "":
-		usage = c.tail
-	case want == endCut:
-		usage = "estimated"
-	case want == endError:
-		usage = "missing"
-	case usage == "":
-		usage = "reported"
-	}
-	if string(row.Status) != status || string(row.Class) != class || row.Backend != answered || string(row.UsageSource) != usage || row.HTTPStatus != a.status ||
-		row.ID != a.header.Get("X-Gateway-Request") || row.Client != "coo" || row.DurationMS <= 0 {
-		t.Errorf("row %+v", row.Request)
-	}
-	if usage != "missing" && (row.Tokens.Output == 0 || row.Cost == 0) || usage == "missing" && row.Tokens.Total != 0 {
-		t.Errorf("tokens %+v, cost %g", row.Tokens, row.Cost)
-	}
-	if got := a.header.Get("X-Gateway-Backend"); got != answered {
-		t.Errorf("x-gateway-backend is %q, want %q", got, answered)
-	}
-	if got := a.header.Get("X-Gateway-Attempts"); got != fmt.Sprint(row.AttemptCount) {
-		t.Errorf("x-gateway-attempts is %q, the row has %d", got, row.AttemptCount)
-	}
-}
-
-func (c cell) checkAttempts(t *testing.T, row admin.Timeline, want string) {
-	t.Helper()
-	var got []string
-	for _, x := range row.Attempts {
-		got = append(got, strings.TrimSpace(fmt.Sprintf("%s %s %s", x.Backend, x.Outcome, x.Class)))
-	}
-	expected := []string{"primary-1 succeeded"}
-	if c.class != "" {
-		expected = []string{"primary-1 failed " + c.class}
-	}
-	if c.moved(want) {
-		expected = append(expected, "fallback-1 succeeded")
-	}
-	if !slices.Equal(got, expected) {
-		t.Errorf("attempts %q, want %q", got, expected)
-	}
-}
-
-func (c cell) checkMetrics(t *testing.T, g *running, want string) {
-	t.Helper()
-	outcome, pool := "completed", "primary"
-	if c.moved(want) {
-		pool = "fallback"
-	}
-	if want != endWhole {
-		outcome = "failed"
-	}
-	series := map[string]string{
-		fmt.Sprintf(`gateway_requests_total{model=%q,outcome=%q,pool=%q}`, model, outcome, pool): "1",
-		fmt.Sprintf(`gateway_client_requests_total{client="coo",outcome=%q}`, outcome):           "1",
-		`gateway_client_response_seconds_count{client="coo"}`:                                    "1",
-		fmt.Sprintf(`gateway_pools_exhausted_total{model=%q}`, model):                            "0",
-	}
-	if c.class != "" {
-		series[fmt.Sprintf(`gateway_client_attempts_total{class=%q,client="coo",outcome="failed"}`, c.class)] = "1"
-		series[fmt.Sprintf(`gateway_attempts_total{backend="primary-1",model=%q,outcome="failed"}`, model)] = "1"
-	}
-	if c.moved(want) {
-		series[fmt.Sprintf(`gateway_failovers_total{class=%q,model=%q}`, c.class, model)] = "1"
-	}
-	for name, value := range series {
-		if got := g.metric(name); got != value {
-			t.Errorf("%s is %q, want %s", name, got, value)
+	var kept []string
+	for _, pair := range strings.Split(keys, ", ") {
+		key, _, _ := strings.Cut(pair, ":")
+		if !strings.Contains(more, key+":") {
+			kept = append(kept, pair)
 		}
 	}
+	return strings.Join(append(kept, more), ", ")
 }
 
-func (c cell) checkState(t *testing.T, g *running) {
-	t.Helper()
-	b := g.backend("primary-1")
-	status, rest, _ := strings.Cut(c.state, " ")
-	if string(b.Status) != status {
-		t.Errorf("the primary is %s, want %s", b.Status, c.state)
+// start starts the gateway, by the scene's clock.
+func (s *scene) start() { s.running = startAt(s.T, s.config, s.clock.Now) }
+
+// restart ends the gateway and starts it again; the metrics begin anew.
+func (s *scene) restart() {
+	s.stop()
+	s.start()
+	s.earlier = map[string]bool{}
+	for _, r := range s.rows() {
+		s.earlier[r.ID] = true
 	}
-	var seconds int
-	if _, err := fmt.Sscan(rest, &seconds); err == nil {
-		if left := time.Until(*b.CooldownUntil).Seconds(); left > float64(seconds) || left < float64(seconds)-20 {
-			t.Errorf("the primary cools for %.0f s more, want about %d", left, seconds)
+}
+
+// ask sends the request under test.
+func (s *scene) ask(header ...string) answer {
+	return s.running.ask(s.w, s.stream, append(header, "X-Request-Id", underTest)...)
+}
+
+// before sends another request first.
+func (s *scene) before(header ...string) answer { return s.running.ask(s.w, s.stream, header...) }
+
+// leave sends a request that is given up once ready says so, and returns what its client
+// saw until then; begun says that the answer had begun, and that some of it is read.
+func (s *scene) leave(id string, begun bool, ready func() bool) answer {
+	ctx, cancel := context.WithCancel(s.Context())
+	defer cancel()
+	r := s.request(ctx, s.w, s.stream)
+	r.Header.Set("X-Request-Id", id)
+	if begun {
+		response, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			s.Fatal(err)
 		}
+		defer response.Body.Close()
+		part := make([]byte, 1)
+		if _, err := response.Body.Read(part); err != nil {
+			s.Fatal(err)
+		}
+		eventually(s.T, "the time to leave", ready)
+		cancel()
+		return answer{status: response.StatusCode, header: response.Header, left: true}
 	}
-	if blocked := b.Models[model].UnavailableUntil != nil; blocked != (rest == "without the model") {
-		t.Errorf("the model is kept from the primary: %t, want %q", blocked, c.state)
+	done := make(chan error, 1)
+	go func() {
+		response, err := http.DefaultTransport.RoundTrip(r)
+		if err == nil {
+			_ = response.Body.Close()
+		}
+		done <- err
+	}()
+	eventually(s.T, "the time to leave", ready)
+	cancel()
+	if err := <-done; err == nil {
+		s.Error("the request was answered before its client left")
 	}
-	if strings.Contains(fmt.Sprintf("%+v", b), keyOf+"primary-1") {
-		t.Error("the API shows the provider's key")
+	return answer{left: true}
+}
+
+// TestCellsHaveNamesOfTheirOwn, as far as they could be taken for each other.
+func TestCellsHaveNamesOfTheirOwn(t *testing.T) {
+	seen := map[string]bool{}
+	for _, c := range tables() {
+		for _, w := range c.over() {
+			for _, mode := range modes() {
+				name := c.name + "/" + w.name + "/" + mode
+				if c.in(mode) && seen[name] {
+					t.Errorf("two cells are called %s", name)
+				}
+				seen[name] = seen[name] || c.in(mode)
+			}
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,7 +37,42 @@ const (
 // providers is the stand-in with a primary and a fallback backend.
 type providers struct {
 	*provider.Server
-	url string
+	url  string
+	held atomic.Pointer[hold]
+}
+
+// hold keeps requests from a backend that has been sent them already.
+type hold struct {
+	backend string
+	most    int64 // that are kept, 0 = all
+	came    atomic.Int64
+	let     chan struct{}
+}
+
+// hold keeps the next requests to a backend, most of them, until they are let go.
+func (p *providers) hold(t testing.TB, backend string, most int64) *hold {
+	h := &hold{backend: backend, most: most, let: make(chan struct{})}
+	p.held.Store(h)
+	t.Cleanup(h.release)
+	return h
+}
+
+// release lets them go, and keeps none that follow.
+func (h *hold) release() {
+	select {
+	case <-h.let:
+	default:
+		close(h.let)
+	}
+}
+
+// stop keeps a request where it is to be kept.
+func (h *hold) stop(r *http.Request) {
+	if h == nil || !strings.HasPrefix(r.URL.Path, "/"+h.backend+"/") || h.most > 0 && h.came.Load() >= h.most {
+		return
+	}
+	h.came.Add(1)
+	<-h.let
 }
 
 func newProviders(t testing.TB, o provider.Options) *providers {
@@ -48,7 +84,11 @@ func newProviders(t testing.TB, o provider.Options) *providers {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(s)
+	p := &providers{Server: s}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.held.Load().stop(r)
+		s.ServeHTTP(w, r)
+	}))
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
@@ -56,7 +96,8 @@ func newProviders(t testing.TB, o provider.Options) *providers {
 		}
 		server.Close()
 	})
-	return &providers{s, server.URL}
+	p.url = server.URL
+	return p
 }
 
 func (p *providers) fault(t testing.TB, f provider.Fault) {
@@ -137,18 +178,41 @@ backends:
 	return path
 }
 
-// running is a gateway in this process.
+// running is a gateway in this process, or in one of its own.
 type running struct {
 	*gateway.App
-	t    testing.TB
-	logs *bytes.Buffer
-	stop func()
+	t     testing.TB
+	logs  *bytes.Buffer
+	stop  func()
+	child *child // nil = in this process
+}
+
+// Addr is the address of the data plane.
+func (g *running) Addr() string {
+	if g.child != nil {
+		return g.child.data
+	}
+	return g.App.Addr()
+}
+
+// AdminAddr is the address of the operations listener.
+func (g *running) AdminAddr() string {
+	if g.child != nil {
+		return g.child.admin
+	}
+	return g.App.AdminAddr()
 }
 
 func start(t testing.TB, config string) *running {
 	t.Helper()
+	return startAt(t, config, nil)
+}
+
+// startAt starts a gateway by a clock; nil is the system's.
+func startAt(t testing.TB, config string, now func() time.Time) *running {
+	t.Helper()
 	logs := &bytes.Buffer{}
-	a, err := gateway.New(t.Context(), gateway.Options{ConfigFile: config, Log: slog.New(slog.NewJSONHandler(&lockedWriter{to: logs}, nil))})
+	a, err := gateway.New(t.Context(), gateway.Options{ConfigFile: config, Log: slog.New(slog.NewJSONHandler(&lockedWriter{to: logs}, nil)), Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,6 +240,7 @@ type answer struct {
 	header http.Header
 	body   string
 	err    error // of reading the body: the connection broke
+	left   bool  // the client did not wait for it
 }
 
 // post sends a chat completion.
@@ -206,7 +271,7 @@ func (g *running) do(r *http.Request) answer {
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
-	return answer{response.StatusCode, response.Header, string(body), err}
+	return answer{status: response.StatusCode, header: response.Header, body: string(body), err: err}
 }
 
 // chat is the body of a request.

@@ -129,7 +129,7 @@ func TestAClientThatReadsSlowly(t *testing.T) {
 	pause := time.NewTimer(time.Second) // five times what a silent backend may take
 	<-pause.C
 	body, err := io.ReadAll(response.Body)
-	if got := ending(t, answer{response.StatusCode, response.Header, string(body), err}, true); got != endWhole {
+	if got := ending(t, answer{status: response.StatusCode, header: response.Header, body: string(body), err: err}, true); got != endWhole {
 		t.Errorf("the client saw %.300s", got)
 	}
 	if b := g.backend("primary-1"); b.Status != "healthy" || b.Health != "healthy" {

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"flag"
 	"io"
 	"os"
 	"sync"
@@ -21,6 +22,11 @@ func TestMain(m *testing.M) {
 	}
 	if part := os.Getenv(childPart); part != "" {
 		playPart(part)
+	}
+	flag.Parse()
+	// Most of what tests do is wait: for timeouts, and for each other.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
