@@ -244,6 +244,11 @@ func (s *scene) checkMetrics(a answer, want *outcome) {
 				wrong = append(wrong, fmt.Sprintf("%s cools until %g by the metric, %s more", name, until, left))
 			}
 		}
+		for name, n := range now {
+			if n != 0 && want.ending != endBare && strings.HasPrefix(name, `gateway_http_requests_total{method="other",route="none",service="data"`) {
+				wrong = append(wrong, fmt.Sprintf("%s is %g, and every request had a handler", name, n))
+			}
+		}
 		if !want.unrecorded {
 			wrong = append(wrong, s.disagreements(now)...)
 		}
