@@ -214,6 +214,31 @@ func TestLimitsOfAClient(t *testing.T) {
 	}
 }
 
+// TestChoicesAreSetAside: a request that asks for many answers to its prompt sets all of
+// them aside of a budget, since each is paid.
+func TestChoicesAreSetAside(t *testing.T) {
+	p := newProviders(t, provider.Options{})
+	g := start(t, writeConfig(t, settings{
+		providers: p.url, model: "price_per_mtok: {input: 1000000, output: 1000000}", clients: "    - {name: poor, key: key-of-poor, daily_budget: 3000}\n",
+	}))
+	held := p.hold(t, "primary-1", 1)
+	var group sync.WaitGroup
+	post := func(n int) answer {
+		body := fmt.Sprintf(`{"n":%d,"max_tokens":64,%s`, n, strings.TrimPrefix(chat(false), "{"))
+		return g.post(body, "Authorization", "Bearer key-of-poor")
+	}
+	group.Go(func() { post(1) })
+	eventually(t, "one is under way", func() bool { return held.came.Load() == 1 })
+	if a := post(100); a.status != http.StatusTooManyRequests || !strings.Contains(a.body, "budget_exhausted") {
+		t.Errorf("a hundred choices beside it: %d %s", a.status, a.body)
+	}
+	if a := post(2); a.status != http.StatusOK {
+		t.Errorf("two choices beside it: %d %s", a.status, a.body)
+	}
+	held.release()
+	group.Wait()
+}
+
 // TestCapabilities: a request goes only to backends that have what it needs.
 func TestCapabilities(t *testing.T) {
 	p := newProviders(t, provider.Options{})

@@ -34,6 +34,7 @@ func stateBreakages() []Breakage {
 		{"max_inflight is kept", state, "if ask.MaxInflight > 0 && s.inflight.Load() >= int64(ask.MaxInflight) {\n\t\treturn p, SkipFull", "if ask.MaxInflight > 0 && s.inflight.Load() > int64(ask.MaxInflight) {\n\t\treturn p, SkipFull", backendTests},
 		{"no minute holds more than the limit", "internal/gateway/limit/window.go", "now.Sub(w.uses[gone].at) >= length", "now.Sub(w.uses[gone].at) >= length/2", "./internal/gateway/limit"},
 		{"reservations are atomic", "internal/gateway/limit/client.go", "c.reserved > 0 && b.spent+c.reserved+cost > b.limit", "c.reserved > 0 && b.spent+cost > b.limit", "./internal/gateway/limit"},
+		{"every choice that is asked for is set aside", "internal/gateway/front/admit.go", "output(endpoint, r) * max(r.Choices, 1)", "output(endpoint, r)", gatewayTests + " -run=TestChoices"},
 		{"what is spent survives a restart", "internal/gateway/app.go", "a.clients.restore(spent, a.now())", "a.clients.restore(nil, a.now())\n\t_ = spent", gatewayTests + " -run=TestLimitsOfAClient"},
 		{"first come, first served", "internal/gateway/queue/queue.go", "l.tickets = append(l.tickets, t)", "l.tickets = append([]*Ticket{t}, l.tickets...)", "./internal/gateway/queue"},
 		{"the queue is bounded", "internal/gateway/queue/queue.go", "if int(q.waiting.Load()) >= q.capacity {", "if int(q.waiting.Load()) > q.capacity {", "./internal/gateway/queue"},

@@ -17,7 +17,7 @@ import (
 // defaultOutput is the guess of an answer's tokens where the client sets no bound.
 const defaultOutput = 1024
 
-// output is the guess of the tokens of an answer.
+// output is the guess of the tokens of one answer.
 func output(endpoint *dialect.Endpoint, r *request.Request) int64 {
 	switch {
 	case endpoint.Reads.NeverStreams:
@@ -29,8 +29,22 @@ func output(endpoint *dialect.Endpoint, r *request.Request) int64 {
 	}
 }
 
-// tokens is the guess of what a request uses, before it was answered.
+// guess is what a request may use, before it was answered: every choice that it asks
+// for is an answer.
+func guess(endpoint *dialect.Endpoint, r *request.Request) llm.Usage {
+	if endpoint.Free {
+		return llm.Usage{}
+	}
+	return llm.Usage{Input: llm.EstimateTokens(r.Size()), Output: output(endpoint, r) * max(r.Choices, 1)}
+}
+
+// tokens is the sum of the guess.
 func tokens(endpoint *dialect.Endpoint, r *request.Request) int64 {
+	return guess(endpoint, r).Total()
+}
+
+// inContext is the guess of what one answer has to fit in together with its prompt.
+func inContext(endpoint *dialect.Endpoint, r *request.Request) int64 {
 	if endpoint.Free {
 		return 0
 	}
@@ -39,7 +53,7 @@ func tokens(endpoint *dialect.Endpoint, r *request.Request) int64 {
 
 // candidates returns the backends that can serve the request, best first.
 func (x *exchange) candidates(endpoint *dialect.Endpoint, r *request.Request) ([]pool.Candidate, *llm.Failure) {
-	ask := &pool.Ask{Model: r.Model, Dialect: endpoint.Dialect, Client: x.client.Name, Needs: x.needs(endpoint, r), Tokens: tokens(endpoint, r)}
+	ask := &pool.Ask{Model: r.Model, Dialect: endpoint.Dialect, Client: x.client.Name, Needs: x.needs(endpoint, r), Tokens: inContext(endpoint, r)}
 	if r.Previous != "" {
 		backend, known, err := x.Ledger.Pin(x.r.Context(), x.client.Name, r.Previous)
 		switch {
@@ -99,14 +113,12 @@ func words(lists []string) []string {
 // reserve sets aside what the request may use of its client's limits: its cost at the
 // dearest of the candidates.
 func (x *exchange) reserve(endpoint *dialect.Endpoint, r *request.Request, candidates []pool.Candidate) (limit.Reservation, *llm.Failure) {
-	usage := llm.Usage{Input: llm.EstimateTokens(r.Size()), Output: output(endpoint, r)}
+	usage := guess(endpoint, r)
 	var cost llm.Nano
-	if !endpoint.Free {
-		for i := range candidates {
-			cost = max(cost, candidates[i].Model.Price.Cost(usage))
-		}
+	for i := range candidates {
+		cost = max(cost, candidates[i].Model.Price.Cost(usage))
 	}
-	reservation, by, wait := x.client.Limits.Reserve(tokens(endpoint, r), cost, x.Now())
+	reservation, by, wait := x.client.Limits.Reserve(usage.Total(), cost, x.Now())
 	if by == "" {
 		return reservation, nil
 	}

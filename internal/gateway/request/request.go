@@ -27,6 +27,8 @@ const (
 	maxID = 256
 	// maxTokens bounds a count: beyond it is nonsense, and must not overflow a sum.
 	maxTokens = 1 << 40
+	// maxChoices bounds how many answers are counted on: providers allow 128.
+	maxChoices = 1 << 10
 )
 
 // Spec says which keys of an endpoint's bodies mean something, beside model and stream.
@@ -42,6 +44,7 @@ type Request struct {
 	Model     string
 	Stream    bool
 	MaxTokens int64  // of output that the client allows; 0 = it does not say
+	Choices   int64  // answers to the one prompt that the client asks for, each of which is paid; 0 = it does not say, which is one
 	Reasoning bool   // the client asks for thinking
 	Previous  string // id of the response that this one goes on from; "" = none
 
@@ -104,7 +107,7 @@ func Scan(body []byte, spec *Spec) (*Request, error) {
 // goes, and may stand there once only; of the others the larger, or any, counts.
 var watched = [...]string{
 	"model", "stream", "stream_options", "previous_response_id", "background",
-	"max_tokens", "max_completion_tokens", "max_output_tokens", "thinking", "reasoning", "reasoning_effort", "messages", "input",
+	"max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of", "thinking", "reasoning", "reasoning_effort", "messages", "input",
 }
 
 const decisive = 5
@@ -116,7 +119,7 @@ func mayBeWatched(name []byte) bool {
 		return false
 	}
 	switch name[0] | 0x20 {
-	case 'm', 's', 'p', 'b', 't', 'r', 'i':
+	case 'm', 's', 'p', 'b', 'n', 't', 'r', 'i':
 		return true
 	default:
 		return bytes.IndexByte(name, '\\') >= 0 || name[0] >= 0x80
@@ -147,6 +150,10 @@ func (r *Request) take(key string, value jsonscan.Span) error {
 	case "max_tokens", "max_completion_tokens", "max_output_tokens":
 		if n, err := strconv.ParseInt(string(raw), 10, 64); err == nil && n > 0 {
 			r.MaxTokens = max(r.MaxTokens, min(n, maxTokens))
+		}
+	case "n", "best_of":
+		if n, err := strconv.ParseInt(string(raw), 10, 64); err == nil && n > 0 {
+			r.Choices = max(r.Choices, min(n, maxChoices))
 		}
 	case "thinking", "reasoning", "reasoning_effort":
 		r.Reasoning = r.Reasoning || asksToThink(key, raw)

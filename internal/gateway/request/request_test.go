@@ -92,6 +92,10 @@ func TestScanReads(t *testing.T) {
 	}{
 		{"nothing more", `{"model":"m"}`, chat, Request{Model: "m"}, nil},
 		{"the larger bound", `{"model":"m","max_tokens":5,"max_completion_tokens":70,"max_tokens":6}`, chat, Request{Model: "m", MaxTokens: 70}, nil},
+		{"choices", `{"model":"m","n":3}`, chat, Request{Model: "m", Choices: 3}, nil},
+		{"more that are thrown away", `{"model":"m","best_of":5,"n":2}`, chat, Request{Model: "m", Choices: 5}, nil},
+		{"choices that are none", `{"model":"m","n":0,"\u006e":-1,"N":"2","best_of":null}`, chat, Request{Model: "m"}, nil},
+		{"absurdly many choices", `{"model":"m","n":99999999}`, chat, Request{Model: "m", Choices: 1024}, nil},
 		{"a bound that is none", `{"model":"m","max_tokens":-5,"max_output_tokens":"9"}`, chat, Request{Model: "m"}, nil},
 		{"effort", `{"model":"m","reasoning_effort":"high"}`, chat, Request{Model: "m", Reasoning: true}, nil},
 		{"no effort", `{"model":"m","reasoning_effort":"none","reasoning":{"effort":null},"thinking":{"type":"disabled"}}`, chat, Request{Model: "m"}, nil},
@@ -111,7 +115,7 @@ func TestScanReads(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := Request{Model: r.Model, Stream: r.Stream, MaxTokens: r.MaxTokens, Reasoning: r.Reasoning, Previous: r.Previous}
+			got := Request{Model: r.Model, Stream: r.Stream, MaxTokens: r.MaxTokens, Choices: r.Choices, Reasoning: r.Reasoning, Previous: r.Previous}
 			if !reflect.DeepEqual(got, c.want) || !slices.Equal(r.Modalities(), c.modalities) {
 				t.Errorf("got %+v and %v", got, r.Modalities())
 			}
