@@ -163,6 +163,9 @@ func command(ctx context.Context, dir string, args ...string) (string, error) {
 	defer cancel()
 	c := exec.CommandContext(ctx, "go", args...)
 	c.Dir, c.WaitDelay = dir, 10*time.Second
+	// The tests are children of the command, and would go on without it.
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
 	out, err := c.CombinedOutput()
 	return string(out), err
 }
