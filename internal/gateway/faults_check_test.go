@@ -234,28 +234,54 @@ func (s *scene) checkMetrics(a answer, want *outcome) {
 	if _, given := expected["gateway_ledger_failures_total"]; !given {
 		expected["gateway_ledger_failures_total"] = "0"
 	}
-	var wrong []string
-	if !testtool.Eventually(s.T, func() bool {
-		now := s.metrics()
-		wrong = differences(expected, now)
-		for name, st := range want.states {
-			until := now[fmt.Sprintf(`gateway_backend_cooldown_until_timestamp_seconds{backend=%q}`, name)]
-			if left := time.Duration((until - float64(s.clock.Now().Unix())) * float64(time.Second)); (until != 0) != (st.left != 0) || until != 0 && !within(left, st.left) {
-				wrong = append(wrong, fmt.Sprintf("%s cools until %g by the metric, %s more", name, until, left))
-			}
-		}
-		for name, n := range now {
-			if n != 0 && want.ending != endBare && strings.HasPrefix(name, `gateway_http_requests_total{method="other",route="none",service="data"`) {
-				wrong = append(wrong, fmt.Sprintf("%s is %g, and every request had a handler", name, n))
-			}
-		}
-		if !want.unrecorded {
-			wrong = append(wrong, s.disagreements(now)...)
-		}
-		return len(wrong) == 0
-	}) {
+	if wrong := s.settled(func() []string { return s.miscounted(expected, want) }); len(wrong) > 0 {
 		s.Errorf("the metrics, the ledger and the sums:\n%s", strings.Join(wrong, "\n"))
 	}
+}
+
+// settleTime is how long after its answer a request may still be counted.
+const settleTime = 5 * time.Second
+
+// settled returns what is wrong, once nothing is or it has had its time. Where the
+// scene has failed already, nothing is waited for.
+func (s *scene) settled(look func() []string) []string {
+	s.Helper()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	late := time.After(settleTime)
+	for {
+		wrong := look()
+		if len(wrong) == 0 || s.Failed() {
+			return wrong
+		}
+		select {
+		case <-ticker.C:
+		case <-late:
+			return wrong
+		}
+	}
+}
+
+// miscounted is what the metrics say that is not as expected, or not as in the ledger.
+func (s *scene) miscounted(expected map[string]string, want *outcome) []string {
+	s.Helper()
+	now := s.metrics()
+	wrong := differences(expected, now)
+	for name, st := range want.states {
+		until := now[fmt.Sprintf(`gateway_backend_cooldown_until_timestamp_seconds{backend=%q}`, name)]
+		if left := time.Duration((until - float64(s.clock.Now().Unix())) * float64(time.Second)); (until != 0) != (st.left != 0) || until != 0 && !within(left, st.left) {
+			wrong = append(wrong, fmt.Sprintf("%s cools until %g by the metric, %s more", name, until, left))
+		}
+	}
+	for name, n := range now {
+		if n != 0 && want.ending != endBare && strings.HasPrefix(name, `gateway_http_requests_total{method="other",route="none",service="data"`) {
+			wrong = append(wrong, fmt.Sprintf("%s is %g, and every request had a handler", name, n))
+		}
+	}
+	if !want.unrecorded {
+		wrong = append(wrong, s.disagreements(now)...)
+	}
+	return wrong
 }
 
 // differences are the series that are not as expected; "some" is any number but 0.
