@@ -26,7 +26,7 @@ func (g *running) rows() []admin.Request {
 var counted = []string{
 	"gateway_requests_total", "gateway_client_requests_total", "gateway_client_response_seconds_count", "gateway_attempts_total", "gateway_client_attempts_total", "gateway_failovers_total",
 	"gateway_tokens_total", "gateway_client_tokens_total", "gateway_cost_total", "gateway_client_cost_total", "gateway_pools_exhausted_total", "gateway_emergency_total",
-	"gateway_queue_rejected_total", "gateway_queue_wait_seconds_count",
+	"gateway_queue_rejected_total", "gateway_queue_wait_seconds_count", "gateway_ttfb_seconds_count",
 }
 
 // sums adds up what metrics must say, by series.
@@ -108,6 +108,9 @@ func (x sums) attempts(row admin.Timeline) {
 			continue
 		}
 		x.add(1, "gateway_client_attempts_total", "client", row.Client, "outcome", string(a.Outcome), "class", string(a.Class))
+		if a.TTFBMS != nil { // of a plain answer the whole of it is the first that means something
+			x.add(1, "gateway_ttfb_seconds_count", "backend", a.Backend, "model", row.Model)
+		}
 		if a.Emergency {
 			x.add(1, "gateway_emergency_total")
 		}
