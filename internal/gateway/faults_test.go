@@ -88,7 +88,7 @@ func (c *cell) run(t *testing.T, w wire, stream bool) {
 	s.set.providers = s.p.url
 	s.set.dir = t.TempDir()
 	s.set.backend = join("api: [openai, anthropic], timeout: 1s", s.set.backend)
-	s.set.routing = join("first_byte_timeout: 1s, idle_timeout: 1s", s.set.routing)
+	s.set.routing = join("first_byte_timeout: 1s, idle_timeout: 1s, request_timeout: 30s", s.set.routing)
 	if s.set.cooldown == "" {
 		s.set.cooldown = "base: 30s, jitter: 0"
 	}
