@@ -400,3 +400,29 @@ func (b *bubble) told(all []group) {
 		b.t.Errorf("%d groups have cards and digests count %d, of %d", len(cards), digested, len(all))
 	}
 }
+
+// TestFiringIsNeverTooOld: what could not be delivered in time is given up only
+// once it is over, with a dead letter.
+func TestFiringIsNeverTooOld(t *testing.T) {
+	inBubble(t, deliver.Storm{Every: time.Minute}, func(b *bubble) {
+		b.config.MaxAge = 10 * time.Minute
+		if err := b.feishu.AddFault(sandbox.Fault{Kind: sandbox.FaultOutage}); err != nil {
+			t.Fatal(err)
+		}
+		all := groups("AgentDown", "critical", 2)
+		b.tell("chat", card.Firing, all...)
+		b.wait(time.Minute)
+		b.tell("chat", card.Resolved, all[0])
+		b.wait(30 * time.Minute)
+		dead, err := b.store.Dead(b.ctx, false, 10)
+		if err != nil || len(dead) != 1 || dead[0].Reason != store.ReasonMaxAge || !strings.Contains(dead[0].Title, all[0].subject) {
+			t.Errorf("dead letters %+v, %v; want one, of what is over", dead, err)
+		}
+		b.feishu.ClearFaults()
+		b.wait(10 * time.Minute)
+		own, _ := b.counts(1, 0)
+		if !strings.Contains(own[0].Title, all[1].subject) || own[0].Template != "red" {
+			t.Errorf("the card is %+v", own[0])
+		}
+	})
+}
