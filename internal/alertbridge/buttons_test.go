@@ -94,10 +94,15 @@ func TestButtonsFromThePage(t *testing.T) {
 	ctx := browsertest.Open(t, browsertest.View{Width: 1280, Height: 1100})
 	click := func(button, toast string, shows ...string) {
 		t.Helper()
-		actions := []chromedp.Action[chromedp.Void]{
-			chromedp.WaitVisible(chromedp.CSS(`button[value="` + button + `"]`)), chromedp.Click(chromedp.CSS(`button[value="` + button + `"]`)),
-			chromedp.WaitVisible(chromedp.CSS(`.toast.` + toast)),
+		selector := `button[value="` + button + `"]`
+		if err := chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS(selector))); err != nil {
+			t.Fatalf("%s: %v; the card says %q; the bridge says %s", button, err, fs.views()[0].Text, b.logs)
 		}
+		// The page may put the card in anew at any moment: found and clicked in one go.
+		if _, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`document.querySelector('.toast')?.remove(), document.querySelector('`+selector+`').click(), true`)); err != nil {
+			t.Fatalf("%s: %v", button, err)
+		}
+		actions := []chromedp.Action[chromedp.Void]{chromedp.WaitVisible(chromedp.CSS(`.toast.` + toast))}
 		for _, selector := range shows {
 			actions = append(actions, chromedp.WaitVisible(chromedp.CSS(selector)))
 		}
