@@ -188,7 +188,7 @@ func TestCrashWhileSilencing(t *testing.T) {
 	random := rand.New(rand.NewPCG(11, 11))
 	const perRound = 8
 	taken, total := map[string]bool{}, 0 // messages whose press was told to be taken
-	for round := range crashRounds() {
+	for round := range min(crashRounds(), 100) { // so that one list of the API holds all cards
 		c := startChild(t, config)
 		for i := range perRound {
 			agent := fmt.Sprintf("agent-%d-%d", round, i)

@@ -26,7 +26,7 @@ func bridgeBreakages() []Breakage {
 		{"refused content goes on in a simpler form", outcome, "case !x.leg.Plain:\n\t\tx.leg.Plain = true", "case !x.leg.Plain && x.leg.Text:\n\t\tx.leg.Plain = true", tests + " -run=TestRefusedContent"},
 		{"a way that is given up leaves a dead letter", "internal/alertbridge/store/dead.go", "return insertDead(ctx, tx, DeadLetter{CardID: c.ID,", "return nil\n\t\treturn insertDead(ctx, tx, DeadLetter{CardID: c.ID,", tests + " -run=TestRefusedContent|TestReceiverWithoutCredentials"},
 		{"a firing card is never given up for its age", step, "age > 0 && x.card.Closed() && x.now.Sub(x.card.ClosedAt) > age", "age > 0 && x.now.Sub(x.card.OpenedAt) > age", deliver + " -run=TestFiringIsNeverTooOld"},
-		{"the next way is used when the one before fails", outcome, "return x.store.Arm(ctx, x.card.ID, next, at)", "return nil", deliver + " -run=TestFailover|TestGoneForGood"},
+		{"the next way is used when the one before fails", outcome, "if next == \"\" {", "if next != \"\" {", deliver + " -run=TestFailover|TestGoneForGood"},
 		{"the next way waits for as long as is configured", outcome, "at := x.leg.FailingSince.Add(x.receiver.FailoverAfter)", "at := x.leg.FailingSince", deliver + " -run=TestFailover"},
 		{"no chat gets more than Feishu takes", "internal/alertbridge/deliver/limit.go", "return []window{{time.Second, 5}} }", "return []window{{time.Second, 50}} }", deliver + " " + tests + " -run=TestStorm|TestLimitsAreKept"},
 		{"a storm is put together", "internal/alertbridge/deliver/dispatcher.go", "if storm.PerMinute > 0 && leg.First() {", "if storm.PerMinute < 0 && leg.First() {", deliver + " -run=TestStorm"},

@@ -182,20 +182,23 @@ func TestStoredBeforeSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	shown, _ := p.accept(t)
+	var op *store.Op
 	hung := func() bool {
 		for _, r := range p.feishu.Requests() {
-			if r.Op == sandbox.OpCreate {
-				return true
+			if r.Op != sandbox.OpCreate {
+				continue
 			}
+			legs, err := p.store.Legs(t.Context(), shown.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			op = legs[0].Op // before the call ends
+			return true
 		}
 		return false
 	}
 	p.run(t, hung)
-	legs, err := p.store.Legs(t.Context(), shown.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if op := legs[0].Op; op == nil || !op.InDoubt || op.UUID != card.UUID(shown.ID, "app", "create", 1) {
+	if op == nil || !op.InDoubt || op.UUID != card.UUID(shown.ID, "app", "create", 1) {
 		t.Errorf("the store holds %+v", op)
 	}
 }
