@@ -120,7 +120,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (h *Handler) accept(w http.ResponseWriter, r *http.Request, receiver string, router Router, channels func(string) store.Channels) {
 	if receiver != "" && !router.Has(receiver) {
-		httpserve.WriteError(w, r, http.StatusNotFound, "unknown_receiver", fmt.Sprintf("no receiver is named %q in the configuration", receiver))
+		httpserve.WriteError(w, r, http.StatusNotFound, "unknown_receiver", fmt.Sprintf("no receiver is named %q in the configuration", clipped(receiver)))
 		return
 	}
 	body, ok := httpserve.ReadBody(w, r)
@@ -172,9 +172,12 @@ func (h *Handler) count(ctx context.Context, n card.Notice, group map[string]str
 	}
 }
 
+// clipped is the beginning of what somebody sent, for messages.
 func clipped(s string) string {
-	return strings.ToValidUTF8(s[:min(len(s), 100)], "")
+	return strings.ToValidUTF8(s[:min(len(s), maxQuoted)], "")
 }
+
+const maxQuoted = 200
 
 // statusWriter notes the status that was answered.
 type statusWriter struct {

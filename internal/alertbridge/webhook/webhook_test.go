@@ -2,6 +2,7 @@ package webhook_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -65,9 +66,43 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// TestDecodeTwins is what becomes of alerts that share a fingerprint.
+func TestDecodeTwins(t *testing.T) {
+	at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	alert := func(status, labels, ends string) string {
+		return `{"status":"` + status + `","fingerprint":"f","labels":{` + labels + `},"endsAt":"` + ends + `"}`
+	}
+	firing, early, late := alert("firing", `"a":"1"`, "0001-01-01T00:00:00Z"), alert("resolved", `"a":"1"`, "2026-11-22T10:00:00Z"), alert("resolved", `"a":"1"`, "2026-11-22T11:00:00Z")
+	other := alert("firing", `"a":"2"`, "0001-01-01T00:00:00Z")
+	for name, c := range map[string]struct {
+		alerts []string
+		want   []card.Status
+	}{
+		"resolved, then firing": {[]string{early, firing}, []card.Status{card.Firing}},
+		"firing, then resolved": {[]string{firing, early}, []card.Status{card.Firing}},
+		"resolved twice":        {[]string{early, late}, []card.Status{card.Resolved}},
+		"of other labels":       {[]string{early, other, other}, []card.Status{card.Resolved, card.Firing}},
+	} {
+		_, n, err := webhook.Decode([]byte(`{"version":"4","alerts":[`+strings.Join(c.alerts, ",")+`]}`), at)
+		if err != nil || len(n.Alerts) != len(c.want) {
+			t.Errorf("%s: %+v, %v", name, n.Alerts, err)
+			continue
+		}
+		for i, want := range c.want {
+			if n.Alerts[i].Status != want || (i > 0 && n.Alerts[i].Fingerprint == "f") {
+				t.Errorf("%s: alert %d is %+v", name, i, n.Alerts[i])
+			}
+		}
+		if name == "resolved twice" && n.Alerts[0].EndsAt.Hour() != 11 {
+			t.Errorf("the earlier end counts: %+v", n.Alerts[0])
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"version":"4","alerts":[{"status":"firing","labels":{"a":"b"}}],"groupLabels":{"a":"b"}}`))
 	f.Add([]byte(`{"version":"4","alerts":[{"status":"resolved","labels":null,"endsAt":"9999-01-01T00:00:00Z"}]}`))
+	f.Add([]byte(`{"version":"4","alerts":[{"status":"firing","startsAt":"0000-01-01T00:00:00+08:00"},{"status":"resolved","startsAt":"9999-12-31T23:59:59-08:00","fingerprint":"f"}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		at := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 		group, n, err := webhook.Decode(body, at)
@@ -84,6 +119,10 @@ func FuzzDecode(f *testing.F) {
 			if a.Fingerprint == "" || a.StartsAt.After(at) {
 				t.Errorf("%+v", a)
 			}
+		}
+		// What cannot be stored would be answered 503, and sent again for ever.
+		if _, err := json.Marshal(c); err != nil {
+			t.Error(err)
 		}
 	})
 }
