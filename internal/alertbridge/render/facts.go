@@ -93,7 +93,7 @@ func (r *Renderer) next(c *card.Card, alerts []card.Alert) string {
 
 // severity is the label's value, in words as well where they are known.
 func (r *Renderer) severity(c *card.Card) string {
-	s := c.Severity()
+	s := oneLine(c.Severity())
 	if word := r.words.severities[s]; word != "" {
 		return s + word
 	}

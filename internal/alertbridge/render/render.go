@@ -100,7 +100,7 @@ func (r *Renderer) builtinTitle(c *card.Card) string {
 	if r.options.TitlePrefix != "" {
 		title += " " + r.options.TitlePrefix
 	}
-	if s := c.Severity(); s != "" {
+	if s := oneLine(c.Severity()); s != "" {
 		title += " [" + strings.ToUpper(clip(s, 20)) + "]"
 	}
 	return title + " " + clip(oneLine(headline(c)), 120)
