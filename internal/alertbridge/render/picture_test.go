@@ -242,6 +242,11 @@ func TestCardsOnAPhone(t *testing.T) {
 				}
 			}
 			phoneButtons(t, ctx, g)
+			lefts := run(t, ctx, chromedp.Evaluate[int](`new Set([...document.querySelectorAll('[data-card="`+g.ids["buttons"]+`"] .columns:not(.flex-flow) > .column:nth-child(2)')].map(c => c.getBoundingClientRect().left)).size`))
+			tops := run(t, ctx, chromedp.Evaluate[int](`new Set([...document.querySelectorAll('[data-card="`+g.ids["buttons"]+`"] .card-button')].slice(0, 2).map(b => b.getBoundingClientRect().top)).size`))
+			if lefts != 1 || tops != 1 {
+				t.Errorf("values begin at %d places, the first two buttons stand on %d lines", lefts, tops)
+			}
 			if *screenshots == "" {
 				return
 			}

@@ -151,6 +151,15 @@ func TestHostileTemplatesEnd(t *testing.T) {
 	}
 }
 
+// TestPanicsAreErrors is a panic that the template package does not catch.
+func TestPanicsAreErrors(t *testing.T) {
+	values := struct{ All func(func(int) bool) }{func(func(int) bool) { panic("lost its way") }}
+	text, err := parse(t, title("x{{ range .All }}{{ end }}")).Execute(override.Title, values)
+	if err == nil || !strings.Contains(err.Error(), "feishu.title panicked: lost its way") || text != "" {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
 func TestOutputIsCutOff(t *testing.T) {
 	for _, text := range []string{`{{ range 1000000000000 }}中{{ end }}`, `{{ .CommonLabels.text }}`} {
 		got, err := parse(t, title(text)).Execute(override.Title, data())
