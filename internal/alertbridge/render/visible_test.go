@@ -36,6 +36,9 @@ func TestVisible(t *testing.T) {
 		if !strings.Contains(shown.Title, strings.ReplaceAll(want, "\u00a0", " ")+" is down") {
 			t.Errorf("%q: title %q, want %q", in, shown.Title, want)
 		}
+		if title := r.Title(c); title != shown.Title {
+			t.Errorf("%q: title %q elsewhere, %q on the card", in, title, shown.Title)
+		}
 		for form, text := range map[string]string{"rich": shown.Text(), "text": r.Text(q)} {
 			if !strings.Contains(text, want) || strings.Contains(text, "\r") {
 				t.Errorf("%q: %s form %q, want %q", in, form, text, want)

@@ -139,6 +139,7 @@ func TestHostileTemplatesEnd(t *testing.T) {
 		"again and again":        {title(`{{ printf "%[1]s%[1]s" .CommonLabels.text }}`), "widths"},
 		"the same text for ever": {title(`{{ $x := .CommonLabels.text }}{{ range 200 }}{{ $y := toUpper $x }}{{ end }}`), "makes more than"},
 		"all data for ever":      {title(`{{ range 100000 }}{{ $y := toJson $ }}{{ end }}`), "makes more than"},
+		"half ready":             {title(`half {{ .Nothing }}`), "can't evaluate field Nothing"},
 		"no zone":                {title(`{{ tz "Nowhere/Never" (index .Alerts 0).StartsAt }}`), "unknown time zone"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -177,6 +178,15 @@ func TestBigData(t *testing.T) {
 	}
 	set := parse(t, title(`{{ $n := 0 }}{{ range .Alerts }}{{ if eq .Labels.agent_name "lawyer" }}{{ .Annotations.summary | toUpper }}{{ end }}{{ end }}{{ len .Alerts.Firing }}`))
 	if got, err := set.Execute(override.Title, d); err != nil || got != "LAWYER IS DOWN10001" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestManyCalls is a template that calls another more often than may be inside each
+// other.
+func TestManyCalls(t *testing.T) {
+	set := parse(t, title(`{{ range 1000 }}{{ template "x" }}{{ end }}`)+`{{ define "x" }}x{{ end }}`)
+	if got, err := set.Execute(override.Title, data()); err != nil || got != strings.Repeat("x", 1000) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
