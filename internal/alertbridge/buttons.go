@@ -39,11 +39,6 @@ func (a *App) newButtons(ctx context.Context, registry *prometheus.Registry, bui
 		return nil, err
 	}
 	metrics := action.NewMetrics(registry, silence.ResultDone, silence.ResultFailed)
-	connected := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "alertbridge_callback_connected",
-		Help: "Whether the long connection is there on which Feishu tells of pressed buttons (1), or it is not, or cards have no buttons (0).",
-	})
-	registry.MustRegister(connected)
 	b := &buttons{log: a.log, store: a.store, dispatcher: a.dispatcher}
 	shown := func() {
 		a.reconciler.Look()
@@ -63,12 +58,7 @@ func (a *App) newButtons(ctx context.Context, registry *prometheus.Registry, bui
 		b.keeper.Wake()
 		a.dispatcher.Wake()
 	}, built.config.policy())
-	b.callbacks = feishu.NewCallbacks(a.log, b.pressed, func(there bool) {
-		connected.Set(0)
-		if there {
-			connected.Set(1)
-		}
-	})
+	b.callbacks = feishu.NewCallbacks(a.log, b.pressed)
 	return b, b.configure(built)
 }
 

@@ -51,7 +51,6 @@ var errNotConnected = errors.New("the long connection is not made yet")
 type Callbacks struct {
 	log    *slog.Logger
 	handle func(context.Context, Press) Toast
-	noted  func(connected bool)
 	events *dispatcher.EventDispatcher // by Run's goroutine alone
 
 	mu      sync.Mutex
@@ -61,10 +60,9 @@ type Callbacks struct {
 }
 
 // NewCallbacks makes one without a connection. handle is called for each press,
-// by several goroutines at once, and has to answer within three seconds; noted is
-// told when the connection comes and goes.
-func NewCallbacks(log *slog.Logger, handle func(context.Context, Press) Toast, noted func(connected bool)) *Callbacks {
-	return &Callbacks{log: log, handle: handle, noted: noted, changed: make(chan struct{}), trouble: errNotConnected}
+// by several goroutines at once, and has to answer within three seconds.
+func NewCallbacks(log *slog.Logger, handle func(context.Context, Press) Toast) *Callbacks {
+	return &Callbacks{log: log, handle: handle, changed: make(chan struct{}), trouble: errNotConnected}
 }
 
 // Configure says which app to connect as; nil ends the connection. The connection
@@ -102,6 +100,14 @@ func (c *Callbacks) Trouble() error {
 		return nil
 	}
 	return c.trouble
+}
+
+// Connected reports whether the connection is there; wanted is false where none
+// is to be made.
+func (c *Callbacks) Connected() (connected, wanted bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.app != nil && c.trouble == nil, c.app != nil
 }
 
 // Run keeps the connection until ctx ends, then waits for presses under way.
@@ -197,7 +203,6 @@ func (c *Callbacks) note(ctx context.Context, err error) {
 	before := c.trouble
 	c.trouble = err
 	c.mu.Unlock()
-	c.noted(err == nil)
 	switch {
 	case err == nil:
 		c.log.InfoContext(ctx, "buttons are answered: the long connection is there")

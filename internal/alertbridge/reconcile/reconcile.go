@@ -28,8 +28,8 @@ type Options struct {
 type Reconciler struct {
 	store   *store.Store
 	log     *slog.Logger
-	changed func() // told when cards show something else
-	success prometheus.Gauge
+	changed func()       // told when cards show something else
+	success atomic.Int64 // when cards were last compared, in Unix milliseconds; 0 before the first time
 	poke    chan struct{}
 	look    atomic.Bool // all open cards are to be judged, not only those that wait
 	config  atomic.Pointer[configured]
@@ -50,12 +50,12 @@ type configured struct {
 
 // New makes a reconciler and registers its metric.
 func New(s *store.Store, log *slog.Logger, r prometheus.Registerer, changed func(), o Options) (*Reconciler, error) {
-	x := &Reconciler{store: s, log: log, changed: changed, poke: make(chan struct{}, 1), first: true, reachable: true, success: prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "alertbridge_reconcile_last_success_timestamp_seconds",
-		Help: "When open cards were last compared with Alertmanager, in Unix seconds; 0 before the first time.",
-	})}
-	r.MustRegister(x.success)
-	return x, x.Configure(o)
+	x := &Reconciler{store: s, log: log, changed: changed, poke: make(chan struct{}, 1), first: true, reachable: true}
+	if err := x.Configure(o); err != nil {
+		return nil, err
+	}
+	r.MustRegister(collector{x})
+	return x, nil
 }
 
 // Configure replaces the options. On an error nothing changes.
@@ -155,7 +155,7 @@ func (x *Reconciler) round(ctx context.Context, all bool) error {
 		return err
 	}
 	if snapshot.Reachable {
-		x.success.SetToCurrentTime()
+		x.success.Store(time.Now().UnixMilli())
 	}
 	// Also cards that left settling without a change have to be looked at again.
 	if changed > 0 || !all {
