@@ -16,7 +16,7 @@ const (
 const columns = 24
 
 // All returns the dashboards, each to be written to dashboards/UID.json.
-func All() []Dashboard { return []Dashboard{AgentHealth(), Gateway()} }
+func All() []Dashboard { return []Dashboard{AgentHealth(), Gateway(), AlertPipeline()} }
 
 // source is the datasource that the variable chooses.
 func source() Datasource { return Datasource{Type: "prometheus", UID: "${datasource}"} }

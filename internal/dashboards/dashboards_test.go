@@ -94,7 +94,9 @@ func TestNamesThatAreLinked(t *testing.T) {
 // TestNumbersThatAreLinked pins the panels that the rules in alerting/rules name by
 // number: change both together.
 func TestNumbersThatAreLinked(t *testing.T) {
-	want := map[string]int{"Agent 心跳状态": 7, "Agent 状态时间线": 8, "Prometheus 目标状态": 14, "请求速率": 2, "模型可用后端": 13, "账本失败": 19}
+	want := map[string]int{"Agent 心跳状态": 7, "Agent 状态时间线": 8, "Prometheus 目标状态": 14, "请求速率": 2, "模型可用后端": 13, "账本失败": 19,
+		"规则计算失败": 3, "送往 Alertmanager": 5, "链路各环": 6, "配置重载": 7, "被放弃的通知": 11, "最久未送达": 17, "死信": 18, "距上次核对": 19, "接收人配置": 20,
+		"飞书可达": 22, "按钮长连接": 23, "投递结果": 24}
 	for _, d := range All() {
 		for _, p := range d.Panels {
 			if id, linked := want[p.Title]; linked && id != p.ID {
