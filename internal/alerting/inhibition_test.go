@@ -80,9 +80,6 @@ func inhibitionCases() []inhibitionCase {
 		{"one agent's critical", alert("AgentErrorRatioHigh", "critical", agent("c")), false},
 		{"covers its own warning", alert("AgentErrorRatioHigh", "warning", agent("c")), true},
 		{"not another agent's from the same exporter", alert("AgentErrorRatioHigh", "warning", agent("d")), false},
-
-		{"the bridge's critical", alert("BridgeDeadLetters", "critical", labels{"instance": "alertbridge:9094"}), false},
-		{"covers nothing of the bridge", alert("BridgeDeadLetters", "warning", labels{"instance": "alertbridge:9094"}), false},
 	}
 	for _, subject := range []string{"agent_name", "backend", "model", "client", "instance"} {
 		name := "Test_" + subject
@@ -94,9 +91,23 @@ func inhibitionCases() []inhibitionCase {
 			inhibitionCase{subject + ": a warning of another name", alert(name+"_other", "warning", labels{subject: "x"}), false},
 		)
 	}
+	for _, name := range outOfBand() {
+		for _, severity := range []string{"critical", "warning"} {
+			cases = append(cases, inhibitionCase{"nothing covers " + name + ", " + severity, alert(name, severity, labels{"instance": "alertbridge:9094", "receiver": "coo"}), false})
+		}
+	}
 	return append(cases,
 		inhibitionCase{"no subject: critical", alert("Test_none", "critical", nil), false},
 		inhibitionCase{"no subject: warning", alert("Test_none", "warning", nil), false})
+}
+
+// outOfBand are the alerts about the bridge and those that it may not be able to tell:
+// they go to heartbeat, and nothing holds them back.
+func outOfBand() []string {
+	return []string{
+		"BridgeDown", "BridgeDeliveriesFailing", "BridgePendingStuck", "BridgeDeadLetters", "BridgeFeishuUnreachable", "BridgeCallbackDisconnected",
+		"BridgeReceiverUnconfigured", "BridgeReconcileStale", "AlertmanagerNotificationsFailing",
+	}
 }
 
 type inhibitionCase struct {
