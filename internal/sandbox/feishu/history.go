@@ -20,6 +20,9 @@ func (s *Server) list(c *call) answer {
 	if !s.store.hasChat(chat) || strings.HasPrefix(chat, "bot_") {
 		return answer{status: 400, code: 230002, msg: "The bot can not be outside the group."}
 	}
+	if s.store.isGroup(chat) && !s.Tenant().has(groupScope) {
+		return answer{status: 400, code: 230027, msg: "Lack of necessary permissions, ext=need scope: " + groupScope}
+	}
 	from, to, ok := timeRange(q.Get("start_time"), q.Get("end_time"))
 	if !ok {
 		return invalidParam("start_time and end_time are seconds")

@@ -32,6 +32,9 @@ func (s *Server) create(c *call) answer {
 	if detail := checkReceiver(idType, in.ReceiveID); detail != "" {
 		return invalidParam(detail)
 	}
+	if refused := s.Tenant().refuses(in.ReceiveID); refused.code != 0 {
+		return refused
+	}
 	chat := s.store.ensureChat(Chat{ID: AppChat(idType, in.ReceiveID), To: in.ReceiveID, Name: s.name(in.ReceiveID), Kind: KindApp})
 	return s.post(c, Message{Chat: chat.ID, UUID: in.UUID}, in.MsgType, in.Content)
 }

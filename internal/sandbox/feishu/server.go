@@ -77,6 +77,7 @@ type Server struct {
 	saver   *saver
 	links   *links
 	presses *presses
+	tenants *tenants
 
 	closing   chan struct{}
 	closeOnce sync.Once
@@ -111,6 +112,7 @@ func New(opts Options) (*Server, error) {
 		journal: &journal{},
 		links:   newLinks(),
 		presses: &presses{},
+		tenants: &tenants{},
 		closing: make(chan struct{}),
 	}
 	ui, err := newUI(s.name)
@@ -152,14 +154,15 @@ func (s *Server) Close() error {
 
 func (s *Server) routes() {
 	s.router = mux.NewRouter()
+	s.tenantRoutes()
 	api := s.router.PathPrefix("/open-apis").Subrouter()
 	api.Handle("/auth/v3/tenant_access_token/internal", s.endpoint(OpToken, s.issueToken)).Methods(http.MethodPost)
-	api.Handle("/im/v1/messages", s.endpoint(OpCreate, s.withToken(s.create))).Methods(http.MethodPost)
-	api.Handle("/im/v1/messages", s.endpoint(OpList, s.withToken(s.list))).Methods(http.MethodGet)
-	api.Handle("/im/v1/messages/{message_id}", s.endpoint(OpPatch, s.withToken(s.patch))).Methods(http.MethodPatch)
+	api.Handle("/im/v1/messages", s.endpoint(OpCreate, s.withToken(s.allowed(s.create, sendScopes()...)))).Methods(http.MethodPost)
+	api.Handle("/im/v1/messages", s.endpoint(OpList, s.withToken(s.allowed(s.list, historyScopes()...)))).Methods(http.MethodGet)
+	api.Handle("/im/v1/messages/{message_id}", s.endpoint(OpPatch, s.withToken(s.allowed(s.patch, patchScopes()...)))).Methods(http.MethodPatch)
 	api.Handle("/im/v1/messages/{message_id}", s.endpoint(OpRecall, s.withToken(s.recall))).Methods(http.MethodDelete)
-	api.Handle("/im/v1/messages/{message_id}/reply", s.endpoint(OpReply, s.withToken(s.reply))).Methods(http.MethodPost)
-	api.Handle("/im/v1/messages/{message_id}/urgent_{channel:app|sms|phone}", s.endpoint(OpUrgent, s.withToken(s.urgent))).Methods(http.MethodPatch)
+	api.Handle("/im/v1/messages/{message_id}/reply", s.endpoint(OpReply, s.withToken(s.allowed(s.reply, sendScopes()...)))).Methods(http.MethodPost)
+	api.Handle("/im/v1/messages/{message_id}/urgent_{channel:app|sms|phone}", s.endpoint(OpUrgent, s.withToken(s.allowedUrgent(s.urgent)))).Methods(http.MethodPatch)
 	api.Handle("/bot/v2/hook/{token}", s.endpoint(OpBot, s.bot)).Methods(http.MethodPost)
 	api.NotFoundHandler = s.endpoint(OpOther, func(*call) answer {
 		return answer{status: http.StatusNotFound, code: 99991000, msg: "this stand-in does not know the endpoint"}

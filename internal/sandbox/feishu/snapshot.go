@@ -71,9 +71,10 @@ func (s *Server) WaitFor(ctx context.Context, condition func(Snapshot) bool) (Sn
 	}
 }
 
-// Reset forgets chats, messages, uuids, faults; tokens stay in force.
+// Reset forgets chats, messages, uuids, faults and the tenant; tokens stay in force.
 func (s *Server) Reset() {
 	s.ClearFaults()
+	s.SetTenant(Tenant{})
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
 	s.store.state = state{UUIDs: map[string]sent{}}

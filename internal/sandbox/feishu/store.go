@@ -156,6 +156,13 @@ func (s *store) hasChat(id string) bool {
 	return slices.ContainsFunc(s.state.Chats, func(c Chat) bool { return c.ID == id })
 }
 
+// isGroup tells whether the chat was sent to by its own id, not by a person's.
+func (s *store) isGroup(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.state.Chats, func(c Chat) bool { return c.ID == id && c.To == id })
+}
+
 // remembered returns the message that a uuid already made within its life.
 func (s *store) remembered(app, uuid string, now time.Time) (Message, bool) {
 	s.mu.Lock()
