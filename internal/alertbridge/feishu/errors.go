@@ -78,8 +78,9 @@ func (e *Error) Retry() bool {
 }
 
 // classOf decides by Feishu's code. Sources: the error tables of
-// https://open.feishu.cn/document/server-docs/im-v1/message/create and
-// https://open.feishu.cn/document/client-docs/bot-v3/add-custom-bot.
+// https://open.feishu.cn/document/server-docs/im-v1/message/create,
+// https://open.feishu.cn/document/client-docs/bot-v3/add-custom-bot and
+// https://open.feishu.cn/document/server-docs/api-call-guide/generic-error-code.
 func classOf(code, status int, message string) Class {
 	switch code {
 	case 99991400, 11232, 11233, 230020:
@@ -90,9 +91,9 @@ func classOf(code, status int, message string) Class {
 		return Busy
 	case 99991663, 99991664, 99991671:
 		return StaleToken
-	case 19001, 19021, 19022, 10003, 10014, 99991661, 99991672, 99991679, 230006, 230027:
+	case 19001, 19021, 19022, 10003, 10014, 99991661, 99991672, 99991679, 212100, 230006, 230027, 232025, 232034:
 		return Auth
-	case 230002, 230013, 230029, 230034, 230035, 230053, 232009:
+	case 230002, 230013, 230029, 230034, 230035, 230053, 232006, 232009, 41012, 99992351, 99992360, 99992361, 99992363, 99992364:
 		return Target
 	case 230022, 230025, 230028, 230099, 11246, 19024, 19036, 200861:
 		return Content
