@@ -43,7 +43,7 @@ func Program() program.Program {
 		Commands: []program.Command{
 			{Name: "render", Args: "-f FILE", Summary: "Print the cards that a webhook payload makes, offline.", Example: "alertbridge render -f payload.json", Setup: renderCommand},
 			{Name: "send-test", Args: "RECEIVER", Summary: "Send a test card to a receiver, on each of its channels.", Example: "alertbridge send-test critical-oncall", Setup: sendTestCommand},
-			{Name: "doctor", Summary: "Check credentials, receivers, Alertmanager and links; say what to do.", Example: "alertbridge doctor", Setup: doctorCommand},
+			{Name: "doctor", Summary: "Look at credentials, scopes, receivers, Alertmanager and links; say what to do. Sends nothing.", Example: "alertbridge doctor", Setup: doctorCommand},
 			{Name: "dead", Args: "list | replay ID", Summary: "List what could not be delivered by the running bridge, or send it again.", Example: "alertbridge dead list", Setup: deadCommand},
 		},
 	}
