@@ -33,6 +33,7 @@ func TestChain(t *testing.T) {
 		{"agent hangs", hangs},
 		{"exporter stopped mid-firing", exporterStopped},
 		{"silence and its end", silenced},
+		{"silence by the card and its end", silencedByButton},
 		{"providers fail", pools},
 		{"backend key revoked", keyRevoked},
 		{"first byte crawls", crawls},
@@ -41,6 +42,8 @@ func TestChain(t *testing.T) {
 		{"Feishu down for a while", feishuDown},
 		{"Prometheus stopped", prometheusStopped},
 		{"bridge stopped", bridgeStopped},
+		{"bridge refuses", bridgeRefuses},
+		{"callback connection lost", callbackLost},
 		{"bridge killed mid-delivery", bridgeKilled},
 		{"heartbeat killed mid-run", heartbeatKilled},
 	} {
@@ -226,7 +229,7 @@ func bridgeStopped(t *testing.T, r *running) {
 	r.do(t, err)
 	r.do(t, r.supervisor.Start(t.Context(), stack.AlertBridge))
 	r.within(t, "bridge back", "one red card about what happened meanwhile", 30*time.Second, r.card("taobaospecialist", "red", 1))
-	r.within(t, "bridge back", "heartbeat's bot reports the recovery", 5*time.Minute/30+20*time.Second, r.BotSays("alertbridge", len(bots)))
+	r.within(t, "bridge back", "heartbeat's bot reports the recovery", memory+clearAfter+bound(0, 0), r.BotSays("alertbridge", len(bots)))
 	r.do(t, r.Agent(t.Context(), "taobaospecialist", "revive"))
 	r.within(t, "agent revived", "the same card green", bound(interval, time.Minute+15*time.Second)+2*time.Second, r.card("taobaospecialist", "green", 1))
 	r.recovered(t, "bridge stopped")
