@@ -187,7 +187,7 @@ func TestCrashWhileSilencing(t *testing.T) {
 	config := writeConfig(t, settings{feishu: fs.url, dir: t.TempDir(), receivers: manyReceivers, extra: crashRoutes, alertmanager: server.URL, operators: "ou_ana"})
 	random := rand.New(rand.NewPCG(11, 11))
 	const perRound = 8
-	taken, total := map[string]bool{}, 0 // messages whose press was told to be taken
+	taken, total := map[string]bool{}, 0         // messages whose press was told to be taken
 	for round := range min(crashRounds(), 100) { // so that one list of the API holds all cards
 		c := startChild(t, config)
 		for i := range perRound {
