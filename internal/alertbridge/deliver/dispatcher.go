@@ -201,8 +201,9 @@ func (d *Dispatcher) start(ctx context.Context, lanes map[string]lane, legs []st
 		if !d.claim(leg) {
 			continue
 		}
+		var targets []target
 		if l, known := lanes[leg.Lane]; known {
-			targets := l.receiver.targets(l.channel)
+			targets = l.receiver.targets(l.channel)
 			if storm.PerMinute > 0 && leg.First() {
 				share := storm.target(leg.Lane)
 				if n, _ := d.gates.room(share, time.Now()); n == 0 {
@@ -220,12 +221,14 @@ func (d *Dispatcher) start(ctx context.Context, lanes map[string]lane, legs []st
 		select {
 		case d.free <- struct{}{}:
 		case <-ctx.Done():
+			d.gates.done(targets, time.Now())
 			d.release(leg)
 			return false, nil
 		}
 		started = true
 		running.Go(func() {
 			defer func() {
+				d.gates.done(targets, time.Now())
 				<-d.free
 				d.release(leg)
 				d.Wake()

@@ -13,9 +13,8 @@ type window struct {
 	most int
 }
 
-// slack widens every window, since calls arrive closer together than they were
-// sent.
-const slack = 100 * time.Millisecond
+// slack widens every window, for clocks that do not go quite alike.
+const slack = 50 * time.Millisecond
 
 // Published limits, each with some room left for what else uses the same app or
 // chat. https://open.feishu.cn/document/server-docs/im-v1/message/create
@@ -57,7 +56,8 @@ type gates struct {
 
 type gate struct {
 	windows  []window
-	calls    []time.Time
+	running  int         // calls under way: Feishu may count them at any moment until they end
+	ended    []time.Time // when calls ended, so that one sent a window later arrives a window later
 	until    time.Time
 	failures int
 }
@@ -72,8 +72,8 @@ func (g *gates) get(t target) *gate {
 	return g.gates[t.key]
 }
 
-// take counts a call against all the targets, or none of them where one has to
-// be left alone; then it returns until when.
+// take counts a call against all the targets until [gates.done], or none of them
+// where one has to be left alone; then it returns until when.
 func (g *gates) take(targets []target, now time.Time) (until time.Time, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -86,10 +86,20 @@ func (g *gates) take(targets []target, now time.Time) (until time.Time, ok bool)
 		return until, false
 	}
 	for _, t := range targets {
-		x := g.get(t)
-		x.calls = append(x.calls, now)
+		g.get(t).running++
 	}
 	return time.Time{}, true
+}
+
+// done notes that a call that was taken has ended.
+func (g *gates) done(targets []target, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, t := range targets {
+		x := g.get(t)
+		x.running--
+		x.ended = append(x.ended, now)
+	}
 }
 
 // blocked returns until when any of the targets is to be left alone; zero for
@@ -105,7 +115,9 @@ func (g *gates) blocked(targets []target, now time.Time) (until time.Time) {
 	return until
 }
 
-// free returns when the gate lets the next call pass, now at the earliest.
+// free returns when the gate lets the next call pass, now at the earliest. Where
+// only calls under way stand before it, that is a guess: their end is looked at
+// anew.
 func (x *gate) free(now time.Time) time.Time {
 	at, longest := now, time.Duration(0)
 	if x.until.After(at) {
@@ -113,14 +125,20 @@ func (x *gate) free(now time.Time) time.Time {
 	}
 	for _, w := range x.windows {
 		longest = max(longest, w.span+slack)
-		if len(x.calls) >= w.most {
-			if opens := x.calls[len(x.calls)-w.most].Add(w.span + slack); opens.After(at) {
-				at = opens
-			}
+		others := w.most - 1 - x.running // of the window, beside the next call
+		opens := now
+		switch {
+		case others < 0:
+			opens = now.Add(w.span)
+		case len(x.ended) > others:
+			opens = x.ended[len(x.ended)-1-others].Add(w.span + slack)
+		}
+		if opens.After(at) {
+			at = opens
 		}
 	}
-	for len(x.calls) > 0 && now.Sub(x.calls[0]) > longest {
-		x.calls = x.calls[1:]
+	for len(x.ended) > 0 && now.Sub(x.ended[0]) > longest {
+		x.ended = x.ended[1:]
 	}
 	return at
 }
@@ -135,8 +153,8 @@ func (g *gates) room(t target, now time.Time) (n int, opens time.Time) {
 	if opens.After(now) {
 		return 0, opens
 	}
-	n = w.most
-	for _, at := range x.calls {
+	n = w.most - x.running
+	for _, at := range x.ended {
 		if now.Sub(at) < w.span+slack {
 			n--
 		}
@@ -149,7 +167,7 @@ func (g *gates) seen(t target, calls []time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	x := g.get(t)
-	x.calls = append(slices.Clone(calls), x.calls...)
+	x.ended = append(slices.Clone(calls), x.ended...)
 }
 
 // hold leaves a target alone until a moment.

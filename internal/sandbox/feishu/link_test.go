@@ -46,7 +46,7 @@ func (a *app) handle(_ context.Context, e *callback.CardActionTriggerEvent) (*ca
 // returns once it is connected.
 func (f *fixture) connect(t *testing.T) *app {
 	t.Helper()
-	a, ready := &app{}, make(chan struct{}, 8)
+	a, ready, before := &app{}, make(chan struct{}, 8), f.Connections()
 	client := larkws.NewClient("cli_test", "secret", larkws.WithDomain(f.url), larkws.WithLogLevel(larkcore.LogLevelError), larkws.WithOnReady(func() { ready <- struct{}{} }),
 		larkws.WithEventHandler(dispatcher.NewEventDispatcher("", "").OnP2CardActionTrigger(a.handle)))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -62,6 +62,12 @@ func (f *fixture) connect(t *testing.T) *app {
 	case <-ready:
 	case err := <-ended:
 		t.Fatalf("the client did not connect: %v", err)
+	}
+	// The client knows of it a moment earlier than the server does.
+	within, done := context.WithTimeout(t.Context(), 10*time.Second)
+	defer done()
+	if _, err := f.WaitFor(within, func(feishu.Snapshot) bool { return f.Connections() > before }); err != nil {
+		t.Fatal(err)
 	}
 	return a
 }
