@@ -220,8 +220,8 @@ func TestTheDocumentedTemplates(t *testing.T) {
 		t.Errorf("docs/cards.md shows %q", shown)
 	}
 	for _, data := range []reflect.Type{reflect.TypeFor[render.TemplateData](), reflect.TypeFor[template.Data]()} {
-		for i := range data.NumField() {
-			if f := data.Field(i); !f.Anonymous && !bytes.Contains(page, []byte("`."+f.Name+"`")) {
+		for f := range data.Fields() {
+			if !f.Anonymous && !bytes.Contains(page, []byte("`."+f.Name+"`")) {
 				t.Errorf("docs/cards.md does not name .%s", f.Name)
 			}
 		}

@@ -3,6 +3,7 @@ package override
 import (
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"regexp"
 	"regexp/syntax"
@@ -116,9 +117,7 @@ func (m *meter) functions() template.FuncMap {
 		"print": fmt.Sprint, "println": fmt.Sprintln, "printf": printf,
 		"html": template.HTMLEscaper, "js": template.JSEscaper, "urlquery": template.URLQueryEscaper,
 	}
-	for name, function := range alertmanager.DefaultFuncs {
-		plain[name] = function
-	}
+	maps.Copy(plain, alertmanager.DefaultFuncs)
 	plain["match"], plain["reReplaceAll"], plain["join"] = match, replaceAll, join
 	for name, function := range plain {
 		out[name] = m.counted(function)
