@@ -79,7 +79,6 @@ func shown() map[string]hostileCase {
 		_, _ = fmt.Fprintf(&many, `,{"status":"firing","labels":{"instance":"i%d"}}`, i)
 		_, _ = fmt.Fprintf(&labels, `,"label_%d":"value"`, i)
 	}
-	year := time.Now().UTC().Format("2006-")
 	return map[string]hostileCase{
 		"markup": {body: body("markup", one("markup", `,"agent_name":"<at id=all></at> **b** [l](http://evil) \u0060c\u0060 \\ \" {{ .Title }}"`, `,"description":"# h\n- <font color='red'>x</font>"`)),
 			title: "markup", shows: []string{`<at id=all></at> **b** [l](http://evil) ` + "`c`" + ` \ " {{ .Title }}`, "# h\n- <font color='red'>x</font>"}},
@@ -98,11 +97,11 @@ func shown() map[string]hostileCase {
 		"no labels at all":   {body: `{"version":"4","groupLabels":null,"alerts":[{"status":"firing","labels":{}}]}`, title: "⚠️ alert"},
 		"empty labels":       {body: body("empty", one("empty", `,"agent_name":"","severity":"","owner":""`, `,"value":" "`)), title: "⚠️ empty"},
 		"an odd severity":    {body: body("odd", one("odd", `,"severity":"<at id=all>\nCRITICAL"`, "")), title: "[<AT ID=ALL> CRITICAL] odd"},
-		"year 0":             {body: body("year0", at("year0", "firing", "0000-01-01T00:00:00+08:00", zero)), title: "year0", shows: []string{year, "0 "}, never: []string{"0000-", "-0001"}},
-		"year 9999":          {body: body("year9999", at("year9999", "firing", "9999-12-31T23:59:59-08:00", "9999-12-31T23:59:59-08:00")), title: "year9999", shows: []string{year}, never: []string{"9999-", "10000-"}},
-		"a time long ago":    {body: body("epoch", at("epoch", "firing", "1969-12-31T23:59:59Z", zero)), title: "epoch", shows: []string{year}, never: []string{"1969", "1970"}},
+		"year 0":             {body: body("year0", at("year0", "firing", "0000-01-01T00:00:00+08:00", zero)), title: "year0", shows: []string{"前)"}, never: []string{"0000-", "-0001"}},
+		"year 9999":          {body: body("year9999", at("year9999", "firing", "9999-12-31T23:59:59-08:00", "9999-12-31T23:59:59-08:00")), title: "year9999", shows: []string{"前)"}, never: []string{"9999-", "10000-"}},
+		"a time long ago":    {body: body("epoch", at("epoch", "firing", "1969-12-31T23:59:59Z", zero)), title: "epoch", shows: []string{"前)"}, never: []string{"1969", "1970"}},
 		"ended before begun": {body: body("backwards", at("backwards", "resolved", time.Now().UTC().Format(time.RFC3339), "2020-01-01T00:00:00Z")), title: "✅ backwards", shows: []string{"持续 0 秒"}},
-		"ended in year 0":    {body: body("ended0", at("ended0", "resolved", "0000-01-01T00:00:00Z", "0000-01-01T00:00:00Z")), title: "✅ ended0", shows: []string{year}, never: []string{"0000-"}},
+		"ended in year 0":    {body: body("ended0", at("ended0", "resolved", "0000-01-01T00:00:00Z", "0000-01-01T00:00:00Z")), title: "✅ ended0", shows: []string{"持续 0 秒"}, never: []string{"0000-"}},
 		"fires and has ended": {body: body("twice", at("twice", "resolved", "2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z"), at("twice", "firing", "2026-01-01T00:00:00Z", zero)),
 			title: "⚠️ twice", shows: []string{"🔥 触发中\n"}},
 		"one fingerprint, two alerts": {body: body("same", strings.Replace(one("same", `,"agent_name":"first"`, ""), "{", `{"fingerprint":"f",`, 1), strings.Replace(one("same", `,"agent_name":"second"`, ""), "{", `{"fingerprint":"f",`, 1)),
