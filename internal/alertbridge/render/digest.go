@@ -53,10 +53,10 @@ func (r *Renderer) Digest(q DigestRequest) (json.RawMessage, error) {
 // DigestText renders a digest without any card.
 func (r *Renderer) DigestText(q DigestRequest) string {
 	lines := []string{r.digestTitle(q)}
-	for _, f := range r.digestFacts(q, digestLimits{15, 6}) {
+	for _, f := range r.digestFacts(q) {
 		lines = append(lines, f.name+r.words.colon+f.text())
 	}
-	lines = append(lines, r.digestFooter(q))
+	lines = append(append(lines, r.kinds(q, digestLimits{15, 6})...), r.digestFooter(q))
 	out := neutral(visible(strings.Join(lines, "\n")))
 	if at := textMentions(q.Mention); at != "" {
 		out += "\n" + at
@@ -71,12 +71,15 @@ func (r *Renderer) digest(q DigestRequest, l digestLimits) document {
 	title := r.digestTitle(q)
 	d := document{Schema: "2.0", Config: config{UpdateMulti: true, Summary: summary{Content: title}}}
 	d.Header = &header{Title: plain(title), Template: r.digestTemplate(q)}
-	for _, f := range r.digestFacts(q, l) {
+	for _, f := range r.digestFacts(q) {
 		if q.Plain {
 			d.Body.Elements = append(d.Body.Elements, line(f.name+r.words.colon+f.text()))
 			continue
 		}
 		d.Body.Elements = append(d.Body.Elements, row(f))
+	}
+	for _, text := range r.kinds(q, l) {
+		d.Body.Elements = append(d.Body.Elements, line(text))
 	}
 	if links := r.digestLinks(q.Card); len(links) > 0 && !q.Plain {
 		d.Body.Elements = append(d.Body.Elements, buttonRow(links))
@@ -135,8 +138,8 @@ func (r *Renderer) digestTitle(q DigestRequest) string {
 }
 
 // digestFacts are in the order in which a person needs them: about what, since
-// when, how bad, what to do; then alert by alert.
-func (r *Renderer) digestFacts(q DigestRequest, l digestLimits) []fact {
+// when, how bad, what to do. What fires follows, alert by alert.
+func (r *Renderer) digestFacts(q DigestRequest) []fact {
 	w := r.words
 	var out []fact
 	add := func(name, value string) {
@@ -150,23 +153,22 @@ func (r *Renderer) digestFacts(q DigestRequest, l digestLimits) []fact {
 	if !q.Card.Closed() {
 		add(w.next, w.digest.next)
 	}
+	return append(out, r.remarks(Request{Former: q.Former, Repeated: q.Repeated})...)
+}
+
+// kinds are what a digest says alert by alert.
+func (r *Renderer) kinds(q DigestRequest, l digestLimits) []string {
+	var out []string
 	for i, c := range q.Counts {
 		if i == l.kinds {
 			rest := DigestRequest{Counts: q.Counts[i:]}
-			add("…", fmt.Sprintf(w.digest.moreKinds, len(rest.Counts), rest.sum("", firing)))
-			break
+			return append(out, fmt.Sprintf(r.words.digest.moreKinds, len(rest.Counts), rest.sum("", firing)))
 		}
-		name := clip(oneLine(c.Name), 60)
+		name := clip(oneLine(c.Name), 80)
 		if name == "" {
 			name = "alert"
 		}
-		add(badge(c)+" "+name, r.kind(c, l.subjects))
-	}
-	if !q.Former.IsZero() {
-		add("↩", fmt.Sprintf(w.former, r.clock(q.Former)))
-	}
-	if q.Repeated {
-		add("‼", w.twice)
+		out = append(out, badge(c)+" "+name+r.words.colon+r.kind(c, l.subjects))
 	}
 	return out
 }

@@ -17,11 +17,6 @@ type fact struct {
 	more        bool   // may be long, so it stands below the buttons
 }
 
-// subjectLabels name what an alert is about, the first that is set wins.
-func subjectLabels() []string {
-	return []string{"agent_name", "backend", "model", "client", "host", "instance"}
-}
-
 // facts are in the order in which a person who was woken needs them: what, since
 // when, how bad, what to do; then the rest.
 func (r *Renderer) facts(q Request, l limits) []fact {
@@ -103,7 +98,7 @@ func (r *Renderer) severity(c *card.Card) string {
 func (r *Renderer) subject(alerts []card.Alert) string {
 	var names []string
 	for i := range alerts {
-		if v := subjectOf(&alerts[i]); v != "" && !slices.Contains(names, v) {
+		if v := alerts[i].Subject(); v != "" && !slices.Contains(names, v) {
 			names = append(names, v)
 		}
 	}
@@ -112,15 +107,6 @@ func (r *Renderer) subject(alerts []card.Alert) string {
 		names = append(names[:8], fmt.Sprintf(r.words.more, rest))
 	}
 	return strings.Join(names, r.words.list)
-}
-
-func subjectOf(a *card.Alert) string {
-	for _, label := range subjectLabels() {
-		if v := oneLine(a.Labels[label]); v != "" {
-			return v
-		}
-	}
-	return ""
 }
 
 // since is when the first of the alerts began, in local time with its zone, and
@@ -227,7 +213,7 @@ func (r *Renderer) told(alerts []card.Alert, name string) string {
 	}
 	text := strings.TrimSpace(alerts[first].Annotations[name])
 	agreed := !slices.ContainsFunc(alerts, func(a card.Alert) bool { return strings.TrimSpace(a.Annotations[name]) != text })
-	if about := subjectOf(&alerts[first]); !agreed && about != "" {
+	if about := alerts[first].Subject(); !agreed && about != "" {
 		return clip(about, 80) + r.words.colon + text
 	}
 	return text

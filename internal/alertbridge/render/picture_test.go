@@ -50,6 +50,7 @@ func looks() map[string]look {
 		"hostile": {"yellow", "⚠️", ""}, "truncated": red, "continued": red, "repeated": red, "linked": red, "terse": red, "long": with(red, ackButton+muteFor),
 		"bot": red, "bot_resolved": green, "plain": red, "acked_plain": red,
 		"template": {"red", "🔥", muteFor}, "template_resolved": green, "template_failed": red,
+		"digest": {"red", "🌊", ""}, "digest_even": {"yellow", "🌊", ""}, "digest_calm": {"grey", "🌊", ""}, "digest_over": green,
 	}
 }
 
@@ -72,7 +73,11 @@ func (l look) words(language, name string) []string {
 	if strings.Contains(l.buttons, unmute) {
 		out = append(out, pick("结束静默", "End silence"))
 	}
-	if name != "plain" && name != "acked_plain" {
+	switch {
+	case name == "plain" || name == "acked_plain":
+	case strings.HasPrefix(name, "digest"):
+		out = append(out, pick("监控面板", "Dashboard"), pick("告警列表", "All alerts"))
+	default:
 		out = append(out, pick("监控面板", "Dashboard"), pick("处理手册", "Runbook"))
 	}
 	return out
@@ -87,7 +92,7 @@ func sheet() [][3]string {
 		{"silenced", "在 Alertmanager 中静默", "silenced in Alertmanager"}, {"inhibited", "被抑制", "inhibited"}, {"group", "一组告警，部分已恢复", "a group, partly resolved"},
 		{"unknown", "未知：监控中断", "unknown: monitoring is down"}, {"resolved", "已恢复", "resolved"}, {"unseen", "触发后已恢复", "fired and resolved"},
 		{"continued", "接续旧卡片", "continues an older card"}, {"repeated", "可能重复", "possible duplicate"}, {"truncated", "有省略", "some left out"},
-		{"plain", "简化形式", "plain form"}, {"template", "自定义模板", "templates of one's own"},
+		{"plain", "简化形式", "plain form"}, {"digest", "告警风暴", "a storm"}, {"digest_over", "告警风暴已结束", "a storm that is over"}, {"template", "自定义模板", "templates of one's own"},
 	}
 }
 
@@ -100,7 +105,7 @@ type gallery struct {
 func newGallery(t *testing.T, language string) *gallery {
 	t.Helper()
 	names := map[string]string{"ou_ana": "Ana", "ou_ben": "Ben", "all": map[string]string{"zh-CN": "所有人", "en": "everyone"}[language]}
-	order := slices.Sorted(maps.Keys(requests()))
+	order := slices.Concat(slices.Sorted(maps.Keys(requests())), slices.Sorted(maps.Keys(digests())))
 	for _, s := range slices.Backward(sheet()) { // the page has the newest on top
 		order = append(slices.DeleteFunc(order, func(name string) bool { return name == s[0] }), s[0])
 		names["oc_"+s[0]] = s[map[string]int{"zh-CN": 1, "en": 2}[language]]
@@ -119,18 +124,33 @@ func newGallery(t *testing.T, language string) *gallery {
 	client := bridge.NewClient(bridge.AppOptions{ID: "cli_app", Secret: "secret-value", BaseURL: web.URL, Timeout: chromeWait, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	g := &gallery{url: web.URL, ids: map[string]string{}}
 	for _, name := range order {
-		q := requests()[name]
-		q.Now, q.Budget = now, render.AppBudget
-		content, err := rendererOf(t, language, ownOf(t, name)).Card(q)
-		if err != nil {
-			t.Fatal(err)
-		}
+		content := contentOf(t, language, name)
 		g.ids[name], err = client.Create(t.Context(), bridge.Address{Type: "chat_id", ID: "oc_" + name}, bridge.Message{Card: content}, card.UUID(name, "app", "create", 1))
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	return g
+}
+
+// contentOf renders a golden for the app.
+func contentOf(t *testing.T, language, name string) []byte {
+	t.Helper()
+	r := rendererOf(t, language, ownOf(t, name))
+	var content []byte
+	var err error
+	if q, is := digests()[name]; is {
+		q.Now, q.Budget = now, render.AppBudget
+		content, err = r.Digest(q)
+	} else {
+		q := requests()[name]
+		q.Now, q.Budget = now, render.AppBudget
+		content, err = r.Card(q)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
 }
 
 func run[T any](t *testing.T, ctx context.Context, action chromedp.Action[T]) T {
@@ -166,7 +186,7 @@ func TestCardsOnThePage(t *testing.T) {
 					t.Errorf("%s: buttons %q, want %q", name, got, words)
 				}
 			}
-			for name := range requests() {
+			for name := range g.ids {
 				if _, known := looks()[name]; !known {
 					t.Errorf("%s: say in looks how it has to appear", name)
 				}
