@@ -58,15 +58,21 @@ func freeAddress(t *testing.T) string {
 // startAlertmanager starts one at the address, which posts to the webhooks.
 func startAlertmanager(t *testing.T, address, webhook string, args ...string) *realAlertmanager {
 	t.Helper()
+	return startAlertmanagerRepeating(t, address, webhook, "1h", args...)
+}
+
+// startAlertmanagerRepeating posts again after repeat.
+func startAlertmanagerRepeating(t *testing.T, address, webhook, repeat string, args ...string) *realAlertmanager {
+	t.Helper()
 	path, dir := binary(t, "alertmanager"), t.TempDir()
 	config := fmt.Sprintf(`
-route: {receiver: bridge, group_by: [alertname, agent_name], group_wait: 100ms, group_interval: 300ms, repeat_interval: 1h}
+route: {receiver: bridge, group_by: [alertname, agent_name], group_wait: 100ms, group_interval: 300ms, repeat_interval: %s}
 inhibit_rules:
 - {source_matchers: ['alertname="AgentDown"'], target_matchers: ['alertname="AgentLate"'], equal: [agent_name]}
 receivers:
 - name: bridge
   webhook_configs: [{url: %q, http_config: {authorization: {credentials: hook-token-value}}}]
-`, webhook)
+`, repeat, webhook)
 	file := filepath.Join(dir, "alertmanager.yml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)

@@ -59,6 +59,7 @@ func (a *App) newButtons(ctx context.Context, registry *prometheus.Registry, bui
 		a.dispatcher.Wake()
 	}, built.config.policy())
 	b.callbacks = feishu.NewCallbacks(a.log, b.pressed)
+	registry.MustRegister(connection{b.callbacks})
 	return b, b.configure(built)
 }
 

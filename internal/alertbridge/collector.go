@@ -15,9 +15,8 @@ const scrapeTimeout = 5 * time.Second
 
 // collector derives the state metrics from the store at scrape time.
 type collector struct {
-	app                                         *App
-	cards, pending, dead, configured, connected *prometheus.Desc
-	digested                                    *prometheus.Desc
+	app                                        *App
+	cards, pending, dead, configured, digested *prometheus.Desc
 }
 
 func newCollector(a *App) *collector {
@@ -28,12 +27,11 @@ func newCollector(a *App) *collector {
 		pending:    prometheus.NewDesc("alertbridge_pending_oldest_timestamp_seconds", "Since when the oldest change waits for its delivery, in Unix seconds; 0 while none waits.", nil, nil),
 		dead:       prometheus.NewDesc("alertbridge_dead_letters", "Cards that were given up and not replayed, by reason.", []string{"reason"}, nil),
 		configured: prometheus.NewDesc("alertbridge_receiver_configured", "Whether the receiver has credentials (1) or its alerts become dead letters (0).", []string{"receiver"}, nil),
-		connected:  prometheus.NewDesc("alertbridge_callback_connected", "Whether the long connection is there on which Feishu tells of pressed buttons (1) or it is not (0); absent where cards have no buttons.", nil, nil),
 	}
 }
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.cards, c.pending, c.dead, c.configured, c.connected, c.digested} {
+	for _, d := range []*prometheus.Desc{c.cards, c.pending, c.dead, c.configured, c.digested} {
 		ch <- d
 	}
 }
@@ -69,19 +67,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		} else {
 			ch <- prometheus.MustNewConstMetric(c.digested, prometheus.GaugeValue, float64(digested[r.Name]), r.Name)
 		}
-		ch <- prometheus.MustNewConstMetric(c.configured, prometheus.GaugeValue, number(config.configured(r)), r.Name)
+		value := 0.0
+		if config.configured(r) {
+			value = 1
+		}
+		ch <- prometheus.MustNewConstMetric(c.configured, prometheus.GaugeValue, value, r.Name)
 	}
-	if connected, wanted := c.app.buttons.callbacks.Connected(); wanted {
-		ch <- prometheus.MustNewConstMetric(c.connected, prometheus.GaugeValue, number(connected))
-	}
-}
-
-// number is 1 for true.
-func number(is bool) float64 {
-	if is {
-		return 1
-	}
-	return 0
 }
 
 func (c *collector) collectCards(ctx context.Context, ch chan<- prometheus.Metric, config *Config) {
