@@ -167,6 +167,11 @@ func (s *scene) checkAttempts(row admin.Timeline, want *outcome) {
 			s.Errorf("attempt %+v", x)
 		}
 	}
+	for _, x := range row.Attempts {
+		if strings.Contains(x.Error, "routing.request_timeout") {
+			s.Errorf("nothing but the request's own limit ended the attempt: %+v", x)
+		}
+	}
 	if !slices.Equal(got, want.attempts) {
 		s.Errorf("attempts %q, want %q", got, want.attempts)
 	}
