@@ -24,9 +24,12 @@ func TestMain(m *testing.M) {
 		playPart(part)
 	}
 	flag.Parse()
-	// Most of what tests do is wait: for timeouts, and for each other.
-	if err := flag.Set("test.parallel", "6"); err != nil {
-		panic(err)
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given { // most of what tests do is wait: for timeouts, and for each other
+		if err := flag.Set("test.parallel", "6"); err != nil {
+			panic(err)
+		}
 	}
 	os.Exit(m.Run())
 }
