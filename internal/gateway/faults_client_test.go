@@ -108,7 +108,7 @@ func clientCells() []cell {
 			},
 		},
 		{
-			name: "client gone while connecting", fault: provider.Fault{Kind: provider.Hang}, settings: settings{backend: "timeout: 20s", routing: "first_byte_timeout: 20s"},
+			name: "client gone while connecting", fault: provider.Fault{Kind: provider.Hang}, settings: lasting(),
 			play: func(s *scene) answer {
 				a := s.leave(underTest, false, func() bool { return s.p.Inflight("primary-1") == 1 })
 				eventually(s.T, "the provider's call to end", func() bool { return s.p.Inflight("primary-1") == 0 })
@@ -123,7 +123,7 @@ func clientCells() []cell {
 			},
 		},
 		{
-			name: "client gone while streaming", modes: "stream", fault: provider.Fault{Kind: provider.Stall, Chunks: 4}, settings: settings{routing: "idle_timeout: 20s"},
+			name: "client gone while streaming", modes: "stream", fault: provider.Fault{Kind: provider.Stall, Chunks: 4}, settings: lasting(),
 			play: func(s *scene) answer {
 				a := s.leave(underTest, true, func() bool { return s.p.Inflight("primary-1") == 1 })
 				eventually(s.T, "the provider's call to end", func() bool { return s.p.Inflight("primary-1") == 0 })
@@ -139,6 +139,12 @@ func clientCells() []cell {
 			},
 		},
 	}
+}
+
+// lasting are settings by which nothing ends but by its client, for longer than a test
+// waits for it.
+func lasting() settings {
+	return settings{backend: "timeout: 2m", routing: "first_byte_timeout: 2m, idle_timeout: 2m, request_timeout: 2m"}
 }
 
 // beside has both backends be full: the primary with a request that is held, the
