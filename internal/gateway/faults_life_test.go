@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 
 	"golang.org/x/sys/unix"
 
@@ -69,10 +71,10 @@ func lifeCells() []cell {
 				return a
 			},
 		},
-		{name: "stopping drains", wires: both(), settings: stopping("20s"), play: stops(true), want: whole.counts(series("gateway_client_requests_total", "client", "coo", "outcome", "completed"), "100")},
+		{name: "stopping drains", wires: both(), settings: stopping("20s"), play: stops(true), want: whole.counts(series("gateway_client_requests_total", "client", "coo", "outcome", "completed"), strconv.Itoa(crowd()))},
 		{
 			name: "stopping cuts short", wires: both(), settings: stopping("100ms"), play: stops(false),
-			want: interrupted.counts(series("gateway_client_requests_total", "client", "coo", "outcome", "interrupted"), "100"),
+			want: interrupted.counts(series("gateway_client_requests_total", "client", "coo", "outcome", "interrupted"), strconv.Itoa(crowd())),
 			vary: func(s *scene, o *outcome) {
 				if !s.stream { // nothing has been sent yet
 					o.ending, o.status, o.answer, o.usage = endError, http.StatusServiceUnavailable, "", ""
@@ -81,7 +83,7 @@ func lifeCells() []cell {
 		},
 		{
 			name: "SIGTERM drains", wires: both(), settings: stopping("20s"), asRun: true, play: terminated,
-			want: whole.counts(series("gateway_client_requests_total", "client", "coo", "outcome", "completed"), "100"),
+			want: whole.counts(series("gateway_client_requests_total", "client", "coo", "outcome", "completed"), strconv.Itoa(crowd())),
 		},
 		{name: "disk full and open", wires: both(), settings: full("open"), asRun: true, play: filled, want: lost},
 		{
@@ -125,10 +127,18 @@ type many struct {
 	hold    *hold // nil = they are streams
 }
 
-// open sends a hundred requests and returns when all are under way: streams have begun,
+// crowd is how many requests are open at the same time.
+func crowd() int {
+	if testing.Short() {
+		return 20 // with the race detector, where each takes ten times as much
+	}
+	return 100
+}
+
+// open sends them all and returns when all are under way: streams have begun,
 // plain ones are at the provider.
 func (s *scene) open(pace float64) *many {
-	const requests = 100
+	requests := crowd()
 	m := &many{}
 	begun := make(chan struct{}, requests)
 	if s.stream {
@@ -136,7 +146,7 @@ func (s *scene) open(pace float64) *many {
 			s.Fatal(err)
 		}
 	} else {
-		m.hold = s.p.hold(s.T, "primary-1", requests)
+		m.hold = s.p.hold(s.T, "primary-1", int64(requests))
 	}
 	for i := range requests {
 		r := s.request(context.Background(), s.w, s.stream)
@@ -158,7 +168,7 @@ func (s *scene) open(pace float64) *many {
 		}()
 	}
 	if m.hold != nil {
-		eventually(s.T, "all are at the provider", func() bool { return m.hold.came.Load() == requests })
+		eventually(s.T, "all are at the provider", func() bool { return m.hold.came.Load() == int64(requests) })
 		return m
 	}
 	for range requests {
@@ -192,7 +202,7 @@ func (s *scene) closed(address string) {
 	})
 }
 
-// stops stops the gateway with a hundred requests open, that may end by themselves, or
+// stops stops the gateway with a crowd of requests open, that may end by themselves, or
 // may not within the grace. The ledger is then looked at by another process.
 func stops(drain bool) func(*scene) answer {
 	return func(s *scene) answer {
@@ -225,7 +235,7 @@ func (s *scene) spawn() *child {
 	return c
 }
 
-// terminated sends SIGTERM to a gateway with a hundred requests open, and another one
+// terminated sends SIGTERM to a gateway with a crowd of requests open, and another one
 // that keeps it from ending until its metrics have been read.
 func terminated(s *scene) answer {
 	c := s.spawn()
@@ -252,7 +262,7 @@ func terminated(s *scene) answer {
 	}
 	a := s.ends(m)
 	completed := series("gateway_client_requests_total", "client", "coo", "outcome", "completed")
-	eventually(s.T, "all are counted", func() bool { return s.metrics()[completed] == 100 })
+	eventually(s.T, "all are counted", func() bool { return s.metrics()[completed] == float64(crowd()) })
 	counted := s.metrics()
 	leave()
 	<-c.drained
