@@ -88,7 +88,7 @@ func clientCells() []cell {
 		{name: "model not allowed", settings: settings{clients: limited}, play: saying(replaced("", ""), asLimited...), want: notAllowed},
 		{name: "unknown model", play: saying(replaced(model, "gpt-none")), want: refusal(404, "model_not_found")},
 		{
-			name: "client gone while queued", wires: both(), settings: settings{backend: "max_inflight: 1, timeout: 20s", waiting: queued, routing: "first_byte_timeout: 20s"},
+			name: "client gone while queued", wires: both(), settings: settings{backend: "max_inflight: 1", waiting: queued},
 			play: func(s *scene) answer {
 				at := s.p.hold(s.T, "primary-1", 1)
 				beside := s.p.beside(s, at)

@@ -80,7 +80,7 @@ func setCells(name string, by time.Duration) []cell {
 			},
 		},
 		{
-			name: name + " in an answer", settings: patience(), want: outcome{ending: endWhole, row: "completed", attempts: []string{"primary-1 succeeded"}},
+			name: name + " in an answer", want: outcome{ending: endWhole, row: "completed", attempts: []string{"primary-1 succeeded"}},
 			play: func(s *scene) answer { return s.meanwhile(func() { s.clock.Set(by) }) },
 		},
 		{

@@ -23,9 +23,7 @@ func lifeCells() []cell {
 	whole := outcome{ending: endWhole, row: "completed", attempts: []string{"primary-1 succeeded"}}
 	interrupted := outcome{ending: endCut, code: "stopping", row: "interrupted", usage: "estimated", answer: "primary-1", attempts: []string{"primary-1 failed client_cancelled"}}
 	stopping := func(grace string) settings {
-		set := patience()
-		set.server = "shutdown_grace: " + grace
-		return set
+		return settings{server: "shutdown_grace: " + grace}
 	}
 	full := func(mode string) settings { return settings{extra: "ledger: {on_error: " + mode + "}"} }
 	lost := outcome{ending: endWhole, unrecorded: true}.counts("gateway_ledger_failures_total", "some", series("gateway_client_attempts_total", "class", "", "client", "coo", "outcome", "succeeded"), "some")
@@ -40,7 +38,7 @@ func lifeCells() []cell {
 			},
 		},
 		{
-			name: "reload in an answer", settings: patience(), want: whole.counts("gateway_config_last_reload_successful", "1"),
+			name: "reload in an answer", want: whole.counts("gateway_config_last_reload_successful", "1"),
 			play: func(s *scene) answer {
 				a := s.meanwhile(func() {
 					gone := s.set
@@ -57,7 +55,7 @@ func lifeCells() []cell {
 			},
 		},
 		{
-			name: "bad reload in an answer", settings: patience(), want: whole.counts("gateway_config_last_reload_successful", "0", series("gateway_client_requests_total", "client", "coo", "outcome", "completed"), "2"),
+			name: "bad reload in an answer", want: whole.counts("gateway_config_last_reload_successful", "0", series("gateway_client_requests_total", "client", "coo", "outcome", "completed"), "2"),
 			play: func(s *scene) answer {
 				a := s.meanwhile(func() {
 					if err := os.WriteFile(s.config, []byte("backends: [{name: x}]\nnonsense: 1\n"), 0o600); err != nil {

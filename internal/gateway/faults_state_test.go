@@ -8,13 +8,6 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/sandbox/provider"
 )
 
-const patient = "timeout: 20s" // of a backend whose answer is held
-
-// patience are the settings of cells in which answers are held for a while.
-func patience() settings {
-	return settings{backend: patient, routing: "first_byte_timeout: 20s, idle_timeout: 20s"}
-}
-
 // times are faults of a backend, "" = of all, that meet so many requests; 0 = all.
 func (s *scene) times(kind provider.Kind, backend string, times int, headers ...string) {
 	s.Helper()
@@ -60,19 +53,19 @@ func stateCells() []cell {
 	rateLimits := series("gateway_client_attempts_total", "class", "rate_limit", "client", "coo", "outcome", "failed")
 	return append([]cell{
 		{
-			name: "forty rate limits at once", wires: both(), settings: patience(), play: forty,
+			name: "forty rate limits at once", wires: both(), play: forty,
 			want: moved("failed rate_limit", cooling(30)).counts(rateLimits, "40", series("gateway_failovers_total", "class", "rate_limit", "model", model), "40"),
 		},
 		{
-			name: "late success", wires: both(), settings: patience(), play: late(func(*scene) {}),
+			name: "late success", wires: both(), play: late(func(*scene) {}),
 			want: outcome{ending: endWhole, row: "completed", attempts: []string{"primary-1 succeeded"}, states: map[string]state{"primary-1": cooling(30)}}.counts(rateLimits, "1"),
 		},
 		{
-			name: "late failure", wires: both(), settings: patience(), play: late(func(s *scene) { s.times(provider.RateLimit, "primary-1", 1) }),
+			name: "late failure", wires: both(), play: late(func(s *scene) { s.times(provider.RateLimit, "primary-1", 1) }),
 			want: moved("failed rate_limit", cooling(30)).counts(rateLimits, "2"),
 		},
 		{
-			name: "late failure with a later deadline", wires: both(), settings: patience(),
+			name: "late failure with a later deadline", wires: both(),
 			play: late(func(s *scene) { s.times(provider.RateLimit, "primary-1", 1, "Retry-After", "3600") }),
 			want: moved("failed rate_limit", cooling(3600)).counts(rateLimits, "2"),
 		},
@@ -109,7 +102,7 @@ func stateCells() []cell {
 		},
 		{
 			name: "long thinking", wires: []wire{wireChat, wireMess, wireResp},
-			settings: settings{model: "reasoning: true, price_per_mtok: {input: 1, output: 4}", backend: patient, routing: "first_byte_timeout: 200ms, first_byte_timeout_reasoning: 20s, idle_timeout: 1s"},
+			settings: settings{model: "reasoning: true, price_per_mtok: {input: 1, output: 4}", routing: "first_byte_timeout: 200ms, first_byte_timeout_reasoning: 20s, idle_timeout: 1s"},
 			play: func(s *scene) answer {
 				thought, text := "a b c d", "so"
 				if err := s.p.AddAnswer(provider.Answer{Thinking: &thought, Text: &text, Pace: 0.15}); err != nil {

@@ -25,6 +25,7 @@ type cell struct {
 	// saw; nil asks once.
 	play  func(*scene) answer
 	asRun bool // play starts the gateway itself
+	hasty bool // the gateway waits for a second only, since that is what it is about
 	want  outcome
 	// vary changes what must come of it at one wire or in one mode.
 	vary func(*scene, *outcome)
@@ -87,8 +88,12 @@ func (c *cell) run(t *testing.T, w wire, stream bool) {
 	s := &scene{T: t, p: newProviders(t, provider.Options{}), w: w, stream: stream, clock: &setclock.Clock{}, set: c.settings}
 	s.set.providers = s.p.url
 	s.set.dir = t.TempDir()
-	s.set.backend = join("api: [openai, anthropic], timeout: 1s", s.set.backend)
-	s.set.routing = join("first_byte_timeout: 1s, idle_timeout: 1s, request_timeout: 30s", s.set.routing)
+	limit := "20s"
+	if c.hasty {
+		limit = "1s"
+	}
+	s.set.backend = join("api: [openai, anthropic], timeout: "+limit, s.set.backend)
+	s.set.routing = join("first_byte_timeout: "+limit+", idle_timeout: "+limit+", request_timeout: 30s", s.set.routing)
 	if s.set.cooldown == "" {
 		s.set.cooldown = "base: 30s, jitter: 0"
 	}

@@ -97,7 +97,7 @@ func upstreamCells() []cell {
 		}
 		for i, ending := range []string{m.plain, m.stream} {
 			if ending != "" {
-				out = append(out, cell{name: m.name, wires: wires, modes: modes()[i], fault: m.fault, want: m.outcome(ending)})
+				out = append(out, cell{name: m.name, wires: wires, modes: modes()[i], fault: m.fault, hasty: m.class == "timeout", want: m.outcome(ending)})
 			}
 		}
 	}
