@@ -16,7 +16,7 @@ import (
 // the app; where not, its own line has said why.
 func (d *doctor) receiver(ctx context.Context, r ReceiverConfig, usable bool) {
 	if !d.config.configured(r) {
-		d.tell(fix("receiver "+r.Name, "no credentials, its alerts become dead letters", "set its app.receive_id (and feishu.app_id, app_secret), or its webhook.url"))
+		d.tell(fix("receiver "+r.Name, "no credentials, its alerts become dead letters", "set its app.receive_id (and feishu.app_id, app_secret), its webhook.url, or its openclaw.target"))
 		return
 	}
 	if d.config.hasApp() && r.App.ReceiveID != "" {
@@ -33,9 +33,22 @@ func (d *doctor) receiver(ctx context.Context, r ReceiverConfig, usable bool) {
 	if r.Webhook.URL.IsSet() {
 		d.bot(ctx, store.Lane(r.Name, store.Webhook), r)
 	}
+	if r.OpenClaw.Target != "" {
+		d.openClaw(store.Lane(r.Name, store.OpenClaw), r)
+	}
 	if usable {
 		d.people(ctx, "receiver "+r.Name+": mention", r.Mention)
 	}
+}
+
+// openClaw looks whether its program is there; whom it reaches only a message tells.
+func (d *doctor) openClaw(subject string, r ReceiverConfig) {
+	path, err := d.config.receiver(r).OpenClaw.Find()
+	if err != nil {
+		d.tell(fix(subject, err.Error(), "without it this last way reaches nobody; leave openclaw.target empty where it is not wanted"))
+		return
+	}
+	d.tell(note(subject, "the program is "+path, "alertbridge send-test "+r.Name+" tells whether it reaches anybody"))
 }
 
 // chat looks whether the bot is in the chat.

@@ -123,6 +123,10 @@ func receiverFaults() []planted {
 		{name: "a custom bot of the first version", change: toBot("FEISHU/open-apis/bot/hook/hook-secret-value"), code: 1, want: [][]string{{"FIX", "coo/webhook: ", "first version", "/open-apis/bot/v2/hook/"}}},
 		{name: "a custom bot without its token", change: toBot("FEISHU/open-apis/bot/v2/hook/"), code: 1, want: [][]string{{"FIX", "coo/webhook: ", "not of the form /open-apis/bot/v2/hook/TOKEN", "copy the address"}}},
 		{name: "a custom bot of another kind", change: toBot("FEISHU/hooks/hook-secret-value"), code: 1, want: [][]string{{"FIX", "coo/webhook: ", "not of the form", "copy the address"}}},
+		{name: "OpenClaw is not there", change: []string{"app: {receive_id_type: open_id, receive_id: ou_coo}", "openclaw: {cli: no-such-openclaw, target: oc_1}"}, code: 1,
+			want: [][]string{{"FIX", "coo/openclaw: the program \"no-such-openclaw\" is not found", "openclaw.target"}}},
+		{name: "OpenClaw is there", change: []string{"app: {receive_id_type: open_id, receive_id: ou_coo}", "openclaw: {cli: /bin/sh, target: oc_1}"},
+			want: [][]string{{"note", "coo/openclaw: the program is /bin/sh", "send-test coo"}}},
 		{name: "a custom bot in the clear", change: toBot("http://open.feishu.invalid/open-apis/bot/v2/hook/hook-secret-value"), code: 1, want: [][]string{{"FIX", "coo/webhook: ", "in the clear", "https://"}}},
 	}
 }

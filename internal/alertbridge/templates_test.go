@@ -104,7 +104,7 @@ func TestTemplatesAreChecked(t *testing.T) {
 	dir := filepath.Dir(writeFile(t, ""))
 	for name, text := range map[string]string{
 		"bad.tmpl": "line one\n{{ define `feishu.title` }}{{ if }}{{ end }}", "worse.tmpl": "{{ nofunc }}", "other.tmpl": "{{ define `title` }}x{{ end }}",
-		"calls.tmpl": "{{ define `feishu.title` }}\n{{ template `none` . }}{{ end }}", "fine.tmpl": goodTitle, "typo.tmpl": "{{ define `feishu.body` }}{{ .Sumary }}{{ end }}",
+		"calls.tmpl": "{{ define `feishu.title` }}\n{{ template `none` . }}{{ end }}", "fine.tmpl": goodTitle, "typo.tmpl": "{{ define `feishu.body` }}{{ .Headline }}{{ end }}",
 		"large.tmpl": strings.Repeat("x", 1<<20+1),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -122,7 +122,7 @@ func TestTemplatesAreChecked(t *testing.T) {
 		"[large.tmpl]":             {2, []string{"at most 1048576 bytes"}},
 		`["[.tmpl"]`:               {2, []string{"templates[0]: expected a path or a pattern"}},
 		"['none/*.tmpl']":          {0, []string{"# templates: no file matches " + dir + "/none/*.tmpl"}},
-		"[typo.tmpl]":              {0, []string{"# templates: feishu.body fails on a sample card", "can't evaluate field Sumary"}},
+		"[typo.tmpl]":              {0, []string{"# templates: feishu.body fails on a sample card", "can't evaluate field Headline"}},
 		"[fine.tmpl, '*ine.tmpl']": {0, []string{"fine.tmpl"}},
 	} {
 		file := filepath.Join(dir, "alertbridge.yaml")

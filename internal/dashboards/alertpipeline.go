@@ -11,6 +11,7 @@ func AlertPipeline() Dashboard {
 	d.row("告警桥", bridgePanels()...)
 	d.row("飞书", feishuPanels()...)
 	d.row("按钮、升级与第二路", peoplePanels()...)
+	d.row("告警风暴", stormPanels()...)
 	return d
 }
 
@@ -103,5 +104,15 @@ func peoplePanels() []Panel {
 			now(`min by (check) (heartbeat_check_up)`, "{{check}}")),
 		lines("第二路通知", "每小时由 heartbeat 自己发出的通知，按结果。", 4, 8, field{Min: new(0.0), Decimals: new(0)},
 			graph(`sum by (target, result) (increase(heartbeat_notifications_total[1h]))`, "{{target}} {{result}}")),
+	}
+}
+
+// stormPanels come last: alerts link to panels by their number.
+func stormPanels() []Panel {
+	return []Panel{
+		lines("合并显示的卡片", "由风暴卡片代为显示、尚无单独卡片的告警组。", 12, 8, field{Min: new(0.0), Decimals: new(0)},
+			graph(`sum by (receiver) (alertbridge_digested_cards{receiver=~"$receiver"})`, "{{receiver}}")),
+		lines("风暴卡片", "每小时新开的风暴卡片数。", 12, 8, field{Min: new(0.0), Decimals: new(0)},
+			graph(`sum by (receiver) (increase(alertbridge_digests_total{receiver=~"$receiver"}[1h]))`, "{{receiver}}")),
 	}
 }

@@ -128,7 +128,7 @@ func join(keys, more string) string {
 		return keys
 	}
 	var kept []string
-	for _, pair := range strings.Split(keys, ", ") {
+	for pair := range strings.SplitSeq(keys, ", ") {
 		key, _, _ := strings.Cut(pair, ":")
 		if !strings.Contains(more, key+":") {
 			kept = append(kept, pair)

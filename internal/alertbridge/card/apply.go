@@ -85,7 +85,9 @@ func received(a Alert, at time.Time) Alert {
 
 // Apply takes over a notice about an open card and reports whether what is
 // shown has changed. Alerts that the notice does not mention stay as they are.
-func (c *Card) Apply(n Notice) bool {
+// previous is the generation before, nil if there is none: an end that it has told
+// is sent again for a while, and is no part of this one.
+func (c *Card) Apply(n Notice, previous *Card) bool {
 	before := c.face()
 	firing := false
 	for _, a := range n.Alerts {
@@ -93,6 +95,7 @@ func (c *Card) Apply(n Notice) bool {
 		firing = firing || a.Status == Firing
 		old := c.find(a.Fingerprint)
 		switch {
+		case old == nil && a.Status == Resolved && overlap(previous, a):
 		case old == nil && a.Status == Resolved:
 			a.Status = Ended
 			c.add(a)

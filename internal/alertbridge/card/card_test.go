@@ -35,7 +35,7 @@ type group struct {
 
 func (g *group) notice(n card.Notice) {
 	if g.card != nil {
-		g.card.Apply(n)
+		g.card.Apply(n, g.previous)
 		g.close()
 		return
 	}
@@ -165,13 +165,13 @@ func TestWhatIsShownChanges(t *testing.T) {
 		do   func() bool
 		want bool
 	}{
-		{"same again", func() bool { return c.Apply(notice(5, firing("x", 0))) }, false},
-		{"a reminder", func() bool { return c.Apply(notice(100, firing("x", 0))) }, true},
-		{"another alert", func() bool { return c.Apply(notice(101, firing("x", 0), firing("y", 100))) }, true},
-		{"an unjudged resolve", func() bool { return c.Apply(notice(102, resolved("y", 100, 101))) }, false},
+		{"same again", func() bool { return c.Apply(notice(5, firing("x", 0)), nil) }, false},
+		{"a reminder", func() bool { return c.Apply(notice(100, firing("x", 0)), nil) }, true},
+		{"another alert", func() bool { return c.Apply(notice(101, firing("x", 0), firing("y", 100)), nil) }, true},
+		{"an unjudged resolve", func() bool { return c.Apply(notice(102, resolved("y", 100, 101)), nil) }, false},
 		{"its judgement", func() bool { return c.Judge(listing(103, "x")) }, true},
 		{"nothing new", func() bool { return c.Judge(listing(104, "x")) }, false},
-		{"all unjudged", func() bool { return c.Apply(notice(105, resolved("x", 0, 104))) }, false},
+		{"all unjudged", func() bool { return c.Apply(notice(105, resolved("x", 0, 104)), nil) }, false},
 		{"overruled", func() bool { return c.Judge(listing(106, "x")) }, false},
 	} {
 		before := c.Revision
@@ -236,5 +236,23 @@ func TestUUIDFitsAndDiffers(t *testing.T) {
 	a, b := card.UUID("c", "app", "create", 1), card.UUID("c", "app", "create", 2)
 	if a == b || a != card.UUID("c", "app", "create", 1) || len(a) > 50 {
 		t.Errorf("got %q and %q", a, b)
+	}
+}
+
+// TestTheEndOfTheLastGeneration: Alertmanager repeats an end for a while. It is no
+// part of the group's next generation, unless it is the end of a new episode.
+func TestTheEndOfTheLastGeneration(t *testing.T) {
+	g := &group{}
+	g.notice(notice(0, firing("x", 0)))
+	g.notice(notice(50, resolved("x", 0, 50)))
+	g.judge(listing(60))
+	g.notice(notice(100, firing("y", 100), resolved("x", 0, 50)))
+	g.notice(notice(110, firing("y", 100), firing("z", 105), resolved("x", 0, 50)))
+	if g.card == nil || g.card.Has("x") || !g.card.Has("z") {
+		t.Fatalf("the second generation is %+v", g.card)
+	}
+	g.notice(notice(120, firing("y", 100), resolved("x", 111, 115)))
+	if !g.card.Has("x") {
+		t.Error("an episode that nobody was told of is left out")
 	}
 }

@@ -86,7 +86,7 @@ func TestActionsShowWhileSettling(t *testing.T) {
 		a.Status, a.EndsAt = card.Resolved, at.Add(time.Minute)
 		ends = append(ends, a)
 	}
-	c.Apply(card.Notice{At: at.Add(time.Minute), Alerts: ends})
+	c.Apply(card.Notice{At: at.Add(time.Minute), Alerts: ends}, nil)
 	before := c.Revision
 	if c.State != card.StateSettling || !c.Acknowledge(card.Mark{By: "ou_a", At: at}) || c.Revision != before+1 {
 		t.Errorf("%s, revision %d after %d", c.State, c.Revision, before)

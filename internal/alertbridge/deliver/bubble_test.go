@@ -69,7 +69,7 @@ func inBubble(t *testing.T, storm deliver.Storm, test func(*bubble)) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "b.db")
 	said, script := filepath.Join(t.TempDir(), "said"), filepath.Join(t.TempDir(), "openclaw")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nprintf '%s\\n' \"$8\" >> "+said+"\n"), 0o700); err != nil { //nolint:gosec // it has to run
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nprintf '%s\\n' \"$8\" >> "+said+"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {

@@ -65,7 +65,7 @@ func TestStormMakesOneDigest(t *testing.T) {
 
 		// Room is for criticals first.
 		b.wait(30 * time.Second)
-		own, digests := b.counts(10, 1)
+		own, _ := b.counts(10, 1)
 		for _, v := range own[5:] {
 			if v.Template != "red" {
 				t.Errorf("a card of its own for %q while criticals wait", v.Title)

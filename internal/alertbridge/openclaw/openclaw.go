@@ -50,7 +50,7 @@ const outputKept = 300
 func (s *Sender) Send(ctx context.Context, text string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
-	command := exec.CommandContext(ctx, s.options.CLI, "message", "send", "--channel", "feishu", "--target", s.options.Target, "--message", text) //nolint:gosec // the configuration's own program, without a shell
+	command := exec.CommandContext(ctx, s.options.CLI, "message", "send", "--channel", "feishu", "--target", s.options.Target, "--message", text)
 	out := &tail{}
 	command.Stdout, command.Stderr = out, out
 	// What it starts ends with it.

@@ -3,7 +3,6 @@ package render_test
 import (
 	"context"
 	"flag"
-	"io"
 	"log/slog"
 	"maps"
 	"net/http/httptest"
@@ -121,7 +120,7 @@ func newGallery(t *testing.T, language string) *gallery {
 		}
 		web.Close()
 	})
-	client := bridge.NewClient(bridge.AppOptions{ID: "cli_app", Secret: "secret-value", BaseURL: web.URL, Timeout: chromeWait, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	client := bridge.NewClient(bridge.AppOptions{ID: "cli_app", Secret: "secret-value", BaseURL: web.URL, Timeout: chromeWait, Log: slog.New(slog.DiscardHandler)})
 	g := &gallery{url: web.URL, ids: map[string]string{}}
 	for _, name := range order {
 		content := contentOf(t, language, name)

@@ -134,7 +134,7 @@ func acceptNew(ctx context.Context, tx *sql.Tx, in Intake, receiver, key string,
 	told := previous
 	if previous != nil && previous.State == card.StateDiscarded {
 		// A discarded generation told nothing; the one before it did.
-		if told, err = lastTold(ctx, tx, receiver, key); err != nil {
+		if told, err = lastTold(ctx, tx, receiver, key, generation); err != nil {
 			return err
 		}
 	}
@@ -156,10 +156,12 @@ func acceptNew(ctx context.Context, tx *sql.Tx, in Intake, receiver, key string,
 	return nil
 }
 
-func lastTold(ctx context.Context, tx *sql.Tx, receiver, key string) (*card.Card, error) {
+// lastTold is the last generation before the given one that was shown, nil where
+// there is none.
+func lastTold(ctx context.Context, tx *sql.Tx, receiver, key string, before int) (*card.Card, error) {
 	c, err := scanCard(tx.QueryRowContext(ctx, `
-		SELECT body FROM cards WHERE receiver = ? AND group_key = ? AND state <> 'discarded'
-		ORDER BY generation DESC LIMIT 1`, receiver, key))
+		SELECT body FROM cards WHERE receiver = ? AND group_key = ? AND generation < ? AND state <> 'discarded'
+		ORDER BY generation DESC LIMIT 1`, receiver, key, before))
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil //nolint:nilnil // no generation was told
 	}
@@ -167,7 +169,14 @@ func lastTold(ctx context.Context, tx *sql.Tx, receiver, key string) (*card.Card
 }
 
 func acceptKnown(ctx context.Context, tx *sql.Tx, c *card.Card, n card.Notice, out *Accepted) error {
-	changed := c.Apply(n)
+	var previous *card.Card
+	if slices.ContainsFunc(n.Alerts, func(a card.Alert) bool { return a.Status == card.Resolved && !c.Has(a.Fingerprint) }) {
+		var err error
+		if previous, err = lastTold(ctx, tx, c.Receiver, c.GroupKey, c.Generation); err != nil {
+			return err
+		}
+	}
+	changed := c.Apply(n, previous)
 	if changed {
 		out.Changed++
 	}

@@ -55,7 +55,7 @@ func (s *Store) Hold(ctx context.Context, receiver string, channel Channel, legs
 		if err != nil {
 			return err
 		}
-		held, urgent, err := hold(ctx, tx, d, channel, legs, fresh)
+		held, urgent, err := hold(ctx, tx, d, channel, legs)
 		if err != nil || held == 0 {
 			return err
 		}
@@ -78,7 +78,7 @@ func (s *Store) Hold(ctx context.Context, receiver string, channel Channel, legs
 }
 
 // hold moves the legs and returns how many are new in a digest.
-func hold(ctx context.Context, tx *sql.Tx, d *card.Card, channel Channel, legs []Leg, fresh bool) (held int, urgent bool, err error) {
+func hold(ctx context.Context, tx *sql.Tx, d *card.Card, channel Channel, legs []Leg) (held int, urgent bool, err error) {
 	mark := d.Revision + 1
 	for _, l := range legs {
 		if l.Digest != "" {
@@ -148,19 +148,8 @@ func changeDigest(ctx context.Context, tx *sql.Tx, d *card.Card, urgent bool, no
 
 // wakeDigests passes a change of a card on to the digests that tell of it.
 func wakeDigests(ctx context.Context, tx *sql.Tx, c *card.Card, rank int) error {
-	rows, err := tx.QueryContext(ctx, `SELECT digest, channel FROM legs WHERE card_id = ? AND digest IS NOT NULL`, c.ID)
+	digests, err := digestsOf(ctx, tx, c.ID)
 	if err != nil {
-		return err
-	}
-	digests := map[string]string{}
-	for rows.Next() {
-		var id, channel string
-		if err := rows.Scan(&id, &channel); err != nil {
-			return errors.Join(err, rows.Close())
-		}
-		digests[channel] = id
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return err
 	}
 	for channel, id := range digests {
@@ -185,6 +174,25 @@ func wakeDigests(ctx context.Context, tx *sql.Tx, c *card.Card, rank int) error 
 		}
 	}
 	return nil
+}
+
+// digestsOf are the digests that tell of a card, by channel.
+func digestsOf(ctx context.Context, tx *sql.Tx, cardID string) (map[Channel]string, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT channel, digest FROM legs WHERE card_id = ? AND digest IS NOT NULL`, cardID)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	digests := map[Channel]string{}
+	for rows.Next() {
+		var channel Channel
+		var id string
+		if err := rows.Scan(&channel, &id); err != nil {
+			return nil, err
+		}
+		digests[channel] = id
+	}
+	return digests, rows.Err()
 }
 
 // leaveDigest is for a leg that begins a message of its own.

@@ -114,7 +114,7 @@ func FuzzDecode(f *testing.F) {
 		if c == nil {
 			return
 		}
-		c.Apply(n)
+		c.Apply(n, nil)
 		c.Judge(card.Snapshot{Began: at.Add(time.Second), Reachable: true, Settled: true})
 		for _, a := range c.Alerts {
 			if a.Fingerprint == "" || a.StartsAt.After(at) {

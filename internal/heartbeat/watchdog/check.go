@@ -16,6 +16,7 @@
 package watchdog
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -58,6 +59,8 @@ type State struct {
 	Detail string    `json:"detail,omitempty"`
 	// Alerts are the names told of in the present failure.
 	Alerts []string `json:"alerts,omitempty"`
+	// Heard is when each of them was last reported.
+	Heard map[string]time.Time `json:"heard,omitempty"`
 }
 
 // The reasons of a check that is down or came up.
@@ -96,15 +99,20 @@ func (c Check) ticked(s State, now time.Time) (State, change) {
 		s.Detail = "no ping for " + (c.Every + c.Grace).String()
 		return s, change{tell: true, reason: reasonMissed}
 	}
-	quiet := c.ClearAfter
-	if quiet <= 0 {
-		quiet = defaultClearAfter
-	}
+	quiet := c.quiet()
 	if c.Every <= 0 && s.Status == StatusDown && now.Sub(s.LastFail) >= quiet {
 		s.Detail = "no failure was reported for " + quiet.String() + "; nothing says that all is well"
 		return s.risen(now), change{tell: true, reason: reasonCleared}
 	}
 	return s, change{}
+}
+
+// quiet is how long nothing must be heard of a failure before it is over.
+func (c Check) quiet() time.Duration {
+	if c.ClearAfter <= 0 {
+		return defaultClearAfter
+	}
+	return c.ClearAfter
 }
 
 // pinged returns the state after a success.
@@ -119,28 +127,40 @@ func (c Check) pinged(s State, now time.Time) (State, change) {
 }
 
 func (s State) risen(now time.Time) State {
-	s.Status, s.Since, s.Reason, s.Alerts = StatusUp, now, "", nil
+	s.Status, s.Since, s.Reason, s.Alerts, s.Heard = StatusUp, now, "", nil, nil
 	return s
 }
 
-// failed returns the state after a fail.
+// failed returns the state after a fail. An alert that had not been heard of for as
+// long as it takes to be over joins the failure anew.
 func (c Check) failed(s State, now time.Time, report Report) (State, change) {
 	s.LastFail = now
+	heard := maps.Clone(s.Heard)
+	if heard == nil {
+		heard = map[string]time.Time{}
+	}
+	var more []string
+	for _, name := range report.Alerts {
+		last, known := heard[name]
+		if !slices.Contains(s.Alerts, name) || (known && now.Sub(last) >= c.quiet()) {
+			more = append(more, name)
+		}
+		heard[name] = now
+	}
+	s.Heard = heard
 	if s.Status != StatusDown || s.Reason != reasonFailed {
 		s.Status, s.Since, s.Reason = StatusDown, now, reasonFailed
 		s.Detail, s.Alerts = report.Text, report.Alerts
 		return s, change{tell: true, reason: reasonFailed}
 	}
-	var more []string
-	for _, name := range report.Alerts {
-		if !slices.Contains(s.Alerts, name) {
-			more = append(more, name)
-		}
-	}
 	if len(more) == 0 {
 		return s, change{}
 	}
-	s.Alerts = append(slices.Clone(s.Alerts), more...)
+	for _, name := range more {
+		if !slices.Contains(s.Alerts, name) {
+			s.Alerts = append(slices.Clone(s.Alerts), name)
+		}
+	}
 	s.Detail = strings.TrimSpace(report.Text)
 	return s, change{tell: true, reason: reasonFailed, repeats: true}
 }

@@ -182,6 +182,30 @@ func TestFailuresOnly(t *testing.T) {
 	r.expect("failed again", "bot:down/failed")
 }
 
+// TestAnAlertThatComesBack: while another alert keeps the check down, one that was
+// over and comes back is told again.
+func TestAnAlertThatComesBack(t *testing.T) {
+	r := newRig(t, bridgeCheck())
+	other := strings.ReplaceAll(fired, "AlertbridgeDown", "BridgeReceiverUnconfigured")
+	r.ping("bridge", liveness.PingFail, other)
+	r.expect("the lasting one", "bot:down/failed")
+	r.ping("bridge", liveness.PingFail, fired)
+	r.expect("joins", "bot:down/failed+")
+	for range 4 {
+		r.after(time.Minute)
+		r.ping("bridge", liveness.PingFail, other)
+	}
+	r.ping("bridge", liveness.PingFail, fired)
+	r.expect("still the same failure")
+	for range 6 {
+		r.after(time.Minute)
+		r.ping("bridge", liveness.PingFail, other)
+	}
+	r.expect("it was over meanwhile")
+	r.ping("bridge", liveness.PingFail, fired)
+	r.expect("and comes back", "bot:down/failed+")
+}
+
 func TestResolvedAlertsAreNoFailure(t *testing.T) {
 	r := newRig(t, bridgeCheck())
 	r.ping("bridge", liveness.PingFail, `{"status":"resolved","alerts":[{"status":"resolved","labels":{"alertname":"A"}}]}`)

@@ -83,7 +83,7 @@ func (j *journal) done(op Op) {
 		j.counts.Bots++
 	case OpEvent:
 		j.counts.Events++
-	case OpRecall, OpList, OpConnect, OpOther: // counted among the requests only
+	case OpRecall, OpList, OpConnect, OpScopes, OpMember, OpPerson, OpOther: // counted among the requests only
 	}
 }
 
