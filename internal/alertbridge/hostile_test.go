@@ -119,7 +119,7 @@ func shown() map[string]hostileCase {
 // with the reason, or taken and shown, in a rich card that Feishu accepts.
 func TestHostileWebhooks(t *testing.T) {
 	fs := newFeishu(t, feishu.Options{})
-	b := startBridge(t, settings{feishu: fs.url, extra: "limits: {max_age: 0}\n"})
+	b := startBridge(t, settings{feishu: fs.url, extra: "limits: {max_age: 0}\nstorm: {per_receiver_per_minute: 0}\n"})
 	for name, c := range refused() {
 		t.Run(name, func(t *testing.T) {
 			status, text := b.do(http.MethodPost, "/webhook", "hook-token-value", c.body)
