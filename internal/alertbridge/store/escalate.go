@@ -17,11 +17,12 @@ const unclaimed = ` NOT EXISTS (SELECT 1 FROM cards o WHERE o.group_key = cards.
 
 // Escalable returns the receiver's firing cards that nobody has taken on, of which
 // as many steps are done, and which were opened by then; the most urgent first.
-// Those that a digest tells of come once they have a card of their own.
+// Those that a digest tells of come once they have a card of their own on any way.
 func (s *Store) Escalable(ctx context.Context, receiver string, steps int, opened time.Time, limit int) ([]*card.Card, error) {
 	rows, err := s.db.Read().QueryContext(ctx, `
 		SELECT body FROM cards WHERE closed_at IS NULL AND state = 'firing' AND acked = 0 AND receiver = ? AND steps = ? AND opened_at <= ? AND lane IS NULL
-			AND NOT EXISTS (SELECT 1 FROM legs WHERE card_id = cards.id AND digest IS NOT NULL) AND`+unclaimed+`
+			AND (NOT EXISTS (SELECT 1 FROM legs WHERE card_id = cards.id AND digest IS NOT NULL)
+				OR EXISTS (SELECT 1 FROM legs WHERE card_id = cards.id AND digest IS NULL AND body ->> 'own' IS NOT NULL)) AND`+unclaimed+`
 		ORDER BY rank, opened_at, id LIMIT ?`, receiver, steps, millis(opened), limit)
 	if err != nil {
 		return nil, fmt.Errorf("listing what is to be escalated: %w", err)
