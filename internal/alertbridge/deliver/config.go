@@ -83,7 +83,7 @@ func (s Storm) urgent() time.Duration { return min(urgentEvery, s.Every) }
 
 // target is what the first messages of a lane count against.
 func (s Storm) target(lane string) target {
-	return target{"first:" + lane, []window{{time.Minute, s.PerMinute}}}
+	return target{key: "first:" + lane, windows: []window{{time.Minute, s.PerMinute}}}
 }
 
 // Channels are the ways of the receiver of that name; none if there is none.
@@ -93,6 +93,7 @@ func (c *Config) Channels(receiver string) store.Channels { return c.Receivers[r
 type target struct {
 	key     string
 	windows []window
+	atOnce  int // calls under way at the most; 0 = as the windows allow
 }
 
 // targets are what a call on the channel counts against; the first is what
@@ -100,12 +101,12 @@ type target struct {
 func (r Receiver) targets(c store.Channel) []target {
 	switch c {
 	case store.Webhook:
-		return []target{{"bot:" + r.BotKey, botLimits()}}
+		return []target{{key: "bot:" + r.BotKey, windows: botLimits()}, {key: "bots", atOnce: botWorkers}}
 	case store.OpenClaw:
-		return []target{{"openclaw:" + r.OpenClawKey, openClawLimits()}}
+		return []target{{key: "openclaw:" + r.OpenClawKey, windows: openClawLimits()}, {key: "openclaws", atOnce: openClawWorkers}}
 	case store.App:
 	}
-	return []target{{"app", appLimits()}, {"to:" + r.App.Type + ":" + r.App.ID, recipientLimits()}}
+	return []target{{key: "app", windows: appLimits(), atOnce: appWorkers}, {key: "to:" + r.App.Type + ":" + r.App.ID, windows: recipientLimits()}}
 }
 
 // lane is one receiver's channel.

@@ -13,12 +13,20 @@ import (
 
 // Sizes of the dispatcher.
 const (
-	workers    = 8
+	workers    = appWorkers + botWorkers + openClawWorkers
 	pageSize   = 64
 	idle       = time.Minute     // longest time without looking at the store
 	storeRetry = 2 * time.Second // after the store failed
 	wakeGap    = 5 * time.Millisecond
 	probeEvery = time.Minute
+)
+
+// How many calls of each kind are under way at once. Each kind has workers of its
+// own: one that hangs keeps none from the others.
+const (
+	appWorkers      = 8
+	botWorkers      = 8
+	openClawWorkers = 4
 )
 
 // Dispatcher sends what is pending. Make it with New, run it with Run.

@@ -56,6 +56,7 @@ type gates struct {
 
 type gate struct {
 	windows  []window
+	atOnce   int         // calls under way at the most; 0 = no limit of its own
 	running  int         // calls under way: Feishu may count them at any moment until they end
 	ended    []time.Time // when calls ended, so that one sent a window later arrives a window later
 	until    time.Time
@@ -68,7 +69,7 @@ func (g *gates) get(t target) *gate {
 	if g.gates[t.key] == nil {
 		g.gates[t.key] = &gate{}
 	}
-	g.gates[t.key].windows = t.windows
+	g.gates[t.key].windows, g.gates[t.key].atOnce = t.windows, t.atOnce
 	return g.gates[t.key]
 }
 
@@ -136,6 +137,9 @@ func (x *gate) free(now time.Time) time.Time {
 		if opens.After(at) {
 			at = opens
 		}
+	}
+	if guess := now.Add(time.Second); x.atOnce > 0 && x.running >= x.atOnce && guess.After(at) {
+		at = guess
 	}
 	for len(x.ended) > 0 && now.Sub(x.ended[0]) > longest {
 		x.ended = x.ended[1:]
