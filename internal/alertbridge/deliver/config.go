@@ -49,11 +49,15 @@ func (r Receiver) Channels() store.Channels {
 	return c
 }
 
-// after is the way that is used while the given one fails, "" where there is none.
+// after is the way that is used while the given one fails, or is taken out of the
+// configuration; "" where there is none. Cards may have ways that are kept back
+// though the receiver is to get all by now.
 func (r Receiver) after(c store.Channel) store.Channel {
-	ways := r.Channels().Ways
-	if i := slices.Index(ways, c); r.Failover && i >= 0 && i+1 < len(ways) {
-		return ways[i+1]
+	order := []store.Channel{store.App, store.Webhook, store.OpenClaw}
+	for _, way := range r.Channels().Ways {
+		if slices.Index(order, way) > slices.Index(order, c) {
+			return way
+		}
 	}
 	return ""
 }

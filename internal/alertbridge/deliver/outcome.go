@@ -15,7 +15,7 @@ import (
 // what was sent first. It returns whether an earlier try is in doubt.
 func (x *delivery) begin(ctx context.Context, kind string) (doubted bool, err error) {
 	if x.leg.First() {
-		x.leg.Own = x.now
+		x.leg.Own = x.now.UTC()
 	}
 	op := x.leg.Op
 	if op == nil || op.Kind != kind {
@@ -46,7 +46,8 @@ func (x *delivery) succeeded(ctx context.Context, kind string) error {
 	if err := x.finish(ctx); err != nil {
 		return err
 	}
-	if failing && x.receiver.after(x.leg.Channel) != "" {
+	// What a failing digest had made due is taken back by the card itself, too.
+	if (failing || x.leg.Digest != "") && x.receiver.after(x.leg.Channel) != "" {
 		if err := x.store.Disarm(ctx, x.card.ID); err != nil {
 			return err
 		}

@@ -78,7 +78,8 @@ func (d *Dispatcher) postpone(ctx context.Context, leg store.Leg, err error) {
 func (x *delivery) run(ctx context.Context) error {
 	l, ok := x.config.lanes()[x.leg.Lane]
 	if !ok || (x.leg.Channel == store.App && x.config.Client == nil) {
-		return x.bury(ctx, store.ReasonRemoved, "the receiver, or this way to it, is no longer in the configuration")
+		x.receiver = x.config.Receivers[x.card.Receiver]
+		return x.giveUp(ctx, store.ReasonRemoved, errRemoved)
 	}
 	x.receiver = l.receiver
 	if age := x.config.MaxAge; age > 0 && x.card.Closed() && x.now.Sub(x.card.ClosedAt) > age {
@@ -102,6 +103,9 @@ func (x *delivery) run(ctx context.Context) error {
 	return x.runApp(ctx)
 }
 
+// errRemoved is the end of a leg that the configuration has no way for.
+var errRemoved = errors.New("the receiver, or this way to it, is no longer in the configuration")
+
 // runApp does the app leg's next operation.
 func (x *delivery) runApp(ctx context.Context) error {
 	if x.leg.MessageID != "" && !x.leg.Text && x.now.Sub(x.leg.MessageAt) > messageLife && x.leg.Sent < x.card.Revision {
@@ -110,6 +114,8 @@ func (x *delivery) runApp(ctx context.Context) error {
 	switch {
 	case x.leg.MessageID == "" && x.leg.Sent < x.card.Revision:
 		return x.create(ctx)
+	case x.leg.Sent < x.card.Revision && x.leg.Text && x.digest != nil && !x.notable():
+		return x.pass(ctx)
 	case x.leg.Sent < x.card.Revision && x.leg.Text:
 		return x.reply(ctx, x.text(x.request()))
 	case x.leg.Sent < x.card.Revision:
@@ -281,8 +287,7 @@ func (x *delivery) reply(ctx context.Context, text string) error {
 // small changes are left out.
 func (x *delivery) runOnce(ctx context.Context, kind string, send func() error) error {
 	if !x.notable() {
-		x.leg.Sent = x.card.Revision
-		return x.store.Finish(ctx, x.leg, false)
+		return x.pass(ctx)
 	}
 	x.leg.Standby = false
 	x.leg.Repeated = x.leg.Op != nil && x.leg.Op.InDoubt
@@ -295,6 +300,12 @@ func (x *delivery) runOnce(ctx context.Context, kind string, send func() error) 
 	}
 	x.shows(x.card.Revision, x.card.State)
 	return x.succeeded(ctx, kind)
+}
+
+// pass leaves out what is not worth a message of its own.
+func (x *delivery) pass(ctx context.Context) error {
+	x.leg.Sent = x.card.Revision
+	return x.store.Finish(ctx, x.leg, false)
 }
 
 func (x *delivery) notable() bool {
