@@ -53,14 +53,16 @@ func (s *Sender) Send(ctx context.Context, text string) error {
 	command := exec.CommandContext(ctx, s.options.CLI, "message", "send", "--channel", "feishu", "--target", s.options.Target, "--message", text)
 	out := &tail{}
 	command.Stdout, command.Stderr = out, out
-	// What it starts ends with it.
+	// Where it has to be ended, so is what it started.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	command.WaitDelay = time.Second
 	err := command.Run()
 	var exit *exec.ExitError
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, exec.ErrWaitDelay):
+		// It ended well; what it left running, such as a gateway that it started,
+		// holds its output open and is none of its outcome.
 		return nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return &feishu.Error{Class: feishu.Unavailable, Message: fmt.Sprintf("openclaw did not end within %s", s.options.Timeout), InDoubt: true}

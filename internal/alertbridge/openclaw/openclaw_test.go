@@ -38,6 +38,15 @@ func TestSend(t *testing.T) {
 	}
 }
 
+// TestLeavesSomethingRunning: a program that ended well has sent, though something
+// that it started, such as its gateway, goes on and holds its output.
+func TestLeavesSomethingRunning(t *testing.T) {
+	s := openclaw.New(openclaw.Options{CLI: program(t, "sleep 5 &\nexit 0"), Target: "oc_1", Timeout: time.Minute})
+	if err := s.Send(t.Context(), "text"); err != nil {
+		t.Errorf("a message that was sent counts as failed: %v", err)
+	}
+}
+
 func TestFailures(t *testing.T) {
 	for _, c := range []struct {
 		name, cli string
