@@ -68,22 +68,19 @@ func (d *Dispatcher) promote(ctx context.Context, lanes map[string]lane, blocked
 		if storm.PerMinute > 0 {
 			n, at = d.gates.room(storm.target(name), now)
 		}
-		if n > 0 {
+		holding, err := d.store.Holding(ctx, name)
+		if err != nil {
+			return promoted, opens, err
+		}
+		switch {
+		case !holding:
+		case n > 0:
 			made, err := d.store.Promote(ctx, name, n, now)
 			if err != nil {
 				return promoted, opens, err
 			}
 			promoted = promoted || made > 0
-			continue
-		}
-		if !opens.IsZero() && !at.Before(opens) {
-			continue
-		}
-		holding, err := d.store.Holding(ctx, name)
-		if err != nil {
-			return promoted, opens, err
-		}
-		if holding {
+		case opens.IsZero() || at.Before(opens):
 			opens = at
 		}
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -24,6 +25,25 @@ const digestSpan = time.Hour
 
 // digestRank has digests sent before anything else: one of them tells of many.
 const digestRank = -1
+
+// Ranks of held legs whose cards do not fire, or are closed: beyond every
+// severity's, so that the others are found without looking at these.
+const (
+	calmRank = 8
+	overRank = 9
+)
+
+// heldRank is the rank of a held leg of the card. One that settles keeps its own.
+func heldRank(c *card.Card, rank int) int {
+	switch {
+	case c.Closed():
+		return overRank
+	case c.State == card.StateFiring || c.State == card.StateSettling:
+		return rank
+	default:
+		return calmRank
+	}
+}
 
 // laneOf is the lane of a digest, NULL for an ordinary card.
 func laneOf(c *card.Card) any {
@@ -91,7 +111,8 @@ func hold(ctx context.Context, tx *sql.Tx, d *card.Card, channel Channel, legs [
 		var rank int
 		err := tx.QueryRowContext(ctx, `
 			UPDATE legs SET digest = ?, mark = ?, pending = 0, body = json_remove(body, '$.standby')
-			WHERE card_id = ? AND channel = ? AND pending = 1 AND digest IS NULL AND body ->> 'own' IS NULL AND body ->> 'message_id' IS NULL
+			WHERE card_id = ? AND channel = ? AND pending = 1 AND digest IS NULL
+				AND body ->> 'own' IS NULL AND body ->> 'message_id' IS NULL AND body ->> 'op' IS NULL
 			RETURNING rank`, d.ID, mark, l.CardID, channel).Scan(&rank)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
@@ -112,8 +133,8 @@ func currentDigest(ctx context.Context, tx *sql.Tx, receiver string, channel Cha
 	d, err = scanCard(tx.QueryRowContext(ctx, `
 		SELECT d.body FROM cards d WHERE d.lane = ? AND d.closed_at IS NULL AND d.opened_at > ?
 			AND EXISTS (SELECT 1 FROM legs WHERE card_id = d.id AND body ->> 'dead' IS NULL)
-			AND EXISTS (SELECT 1 FROM legs l JOIN cards c ON c.id = l.card_id WHERE l.digest = d.id AND c.state = 'firing')
-		ORDER BY d.id DESC LIMIT 1`, lane, millis(now.Add(-digestSpan))))
+			AND EXISTS (SELECT 1 FROM legs l JOIN cards c ON c.id = l.card_id WHERE l.digest = d.id AND l.rank < ? AND c.state = 'firing')
+		ORDER BY d.id DESC LIMIT 1`, lane, millis(now.Add(-digestSpan)), calmRank))
 	if errors.Is(err, ErrNotFound) {
 		return card.OpenDigest(ulid.Make().String(), receiver, lane, now), true, nil
 	}
@@ -156,7 +177,7 @@ func wakeDigests(ctx context.Context, tx *sql.Tx, c *card.Card, rank int) error 
 		d, err := scanCard(tx.QueryRowContext(ctx, `SELECT body FROM cards WHERE id = ? AND closed_at IS NULL`, id))
 		if errors.Is(err, ErrNotFound) {
 			// It has told its end: the card speaks for itself again.
-			if _, err := tx.ExecContext(ctx, `UPDATE legs SET digest = NULL, pending = 1 WHERE card_id = ? AND channel = ?`, c.ID, channel); err != nil {
+			if _, err := tx.ExecContext(ctx, `UPDATE legs SET digest = NULL, pending = 1, rank = ? WHERE card_id = ? AND channel = ?`, rank, c.ID, channel); err != nil {
 				return err
 			}
 			continue
@@ -166,7 +187,7 @@ func wakeDigests(ctx context.Context, tx *sql.Tx, c *card.Card, rank int) error 
 		}
 		// What was made due and no longer fires gets no card after all.
 		if _, err := tx.ExecContext(ctx, `UPDATE legs SET rank = ?1, mark = ?2, pending = pending AND ?3 WHERE card_id = ?4 AND channel = ?5`,
-			rank, d.Revision+1, c.State == card.StateFiring, c.ID, channel); err != nil {
+			heldRank(c, rank), d.Revision+1, c.State == card.StateFiring, c.ID, channel); err != nil {
 			return err
 		}
 		if err := changeDigest(ctx, tx, d, rank == 0 && c.State == card.StateFiring, c.ChangedAt); err != nil {
@@ -218,8 +239,8 @@ func (s *Store) Promote(ctx context.Context, lane string, n int, now time.Time) 
 		r, err := tx.ExecContext(ctx, `
 			UPDATE legs SET pending = 1, pending_since = ?1, next_at = ?1 WHERE (card_id, channel) IN (
 				SELECT l.card_id, l.channel FROM legs l JOIN cards c ON c.id = l.card_id
-				WHERE l.lane = ?2 AND l.digest IS NOT NULL AND l.pending = 0 AND c.state = 'firing' ORDER BY l.rank, l.pending_since LIMIT ?3)`,
-			millis(now), lane, n)
+				WHERE l.lane = ?2 AND l.digest IS NOT NULL AND l.pending = 0 AND l.rank < ?4 AND c.state = 'firing' ORDER BY l.rank, l.pending_since LIMIT ?3)`,
+			millis(now), lane, n, calmRank)
 		if err != nil {
 			return err
 		}
@@ -237,7 +258,8 @@ func (s *Store) Promote(ctx context.Context, lane string, n int, now time.Time) 
 func (s *Store) Holding(ctx context.Context, lane string) (bool, error) {
 	var one int
 	err := s.db.Read().QueryRowContext(ctx, `
-		SELECT 1 FROM legs l JOIN cards c ON c.id = l.card_id WHERE l.lane = ? AND l.digest IS NOT NULL AND l.pending = 0 AND c.state = 'firing' LIMIT 1`, lane).Scan(&one)
+		SELECT 1 FROM legs l JOIN cards c ON c.id = l.card_id
+		WHERE l.lane = ? AND l.digest IS NOT NULL AND l.pending = 0 AND l.rank < ? AND c.state = 'firing' LIMIT 1`, lane, calmRank).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -296,7 +318,7 @@ func (s *Store) EndDigest(ctx context.Context, id string, now time.Time) (d *car
 			return err
 		}
 		var open int
-		err := tx.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 FROM legs l JOIN cards c ON c.id = l.card_id WHERE l.digest = ? AND c.closed_at IS NULL LIMIT 1)`, id).Scan(&open)
+		err := tx.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 FROM legs l JOIN cards c ON c.id = l.card_id WHERE l.digest = ? AND l.rank < ? AND c.closed_at IS NULL LIMIT 1)`, id, overRank).Scan(&open)
 		if err != nil || open > 0 {
 			return err
 		}
@@ -344,22 +366,32 @@ func (s *Store) Release(ctx context.Context, digest string) error {
 // BuryDigest gives a digest up, and with it the way of each card that it told of:
 // a dead letter each, and the way after it, if any, is made due.
 func (s *Store) BuryDigest(ctx context.Context, d *card.Card, l Leg, next Channel, reason Reason, detail string, now time.Time) error {
-	err := s.chunks(ctx, "giving up what a digest told of", func(tx *sql.Tx) (int64, error) {
-		return buryHeld(ctx, tx, d.ID, l.Channel, next, DeadLetter{Receiver: d.Receiver, Channel: l.Channel, Reason: reason, Detail: detail, CreatedAt: now})
+	letter := DeadLetter{Receiver: d.Receiver, Channel: l.Channel, Reason: reason, Detail: detail, CreatedAt: now}
+	l.Dead, l.LastError, l.Op, l.Reply = true, detail, nil, ""
+	return s.chunks(ctx, "giving up a digest and what it told of", func(tx *sql.Tx) (int64, error) {
+		buried, err := buryHeld(ctx, tx, d.ID, l.Channel, next, letter)
+		if err != nil || buried == releaseChunk {
+			return buried, err
+		}
+		// It ends together with the last of them, so that it takes none in between.
+		return 0, buryDigest(ctx, tx, l, now)
 	})
+}
+
+func buryDigest(ctx context.Context, tx *sql.Tx, l Leg, now time.Time) error {
+	body, err := json.Marshal(l)
 	if err != nil {
+		return fmt.Errorf("encoding a leg: %w", err)
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE legs SET pending = 0, body = ? WHERE card_id = ? AND channel = ?`, string(body), l.CardID, l.Channel); err != nil {
 		return err
 	}
-	l.Dead, l.LastError, l.Op, l.Reply = true, detail, nil, ""
-	return s.saveLeg(ctx, "giving up a digest", l, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE legs SET pending = 0 WHERE card_id = ? AND channel = ?`, l.CardID, l.Channel); err != nil {
-			return err
-		}
-		if !d.Closed() {
-			d.EndDigest(now)
-		}
-		return updateCard(ctx, tx, d, false)
-	})
+	d, err := scanCard(tx.QueryRowContext(ctx, `SELECT body FROM cards WHERE id = ?`, l.CardID))
+	if err != nil || d.Closed() {
+		return err
+	}
+	d.EndDigest(now)
+	return updateCard(ctx, tx, d, false)
 }
 
 func buryHeld(ctx context.Context, tx *sql.Tx, digest string, channel, next Channel, letter DeadLetter) (int64, error) {
@@ -403,94 +435,4 @@ func (s *Store) chunks(ctx context.Context, what string, change func(*sql.Tx) (i
 			return nil
 		}
 	}
-}
-
-// DigestCount is how many groups of an alert a digest tells of, by their state.
-type DigestCount struct {
-	Name, Severity                      string
-	Firing, Silenced, Unknown, Resolved int
-	Subjects                            []string // of those that fire, the longest firing first
-}
-
-// DigestView is what a digest tells.
-type DigestView struct {
-	Counts []DigestCount // the most urgent first, then those that most groups fire of
-	Worst  []DigestCount // subjects that most groups fire about, in Name; those with more than one only
-}
-
-// Bounds of what is read for one rendering.
-const (
-	subjectsPerAlert = 100
-	worstSubjects    = 8
-)
-
-// DigestView counts what a digest tells of. It is not older than the revision of
-// the digest that the caller has read before.
-func (s *Store) DigestView(ctx context.Context, id string) (DigestView, error) {
-	var v DigestView
-	if err := s.countDigest(ctx, id, &v); err != nil {
-		return v, fmt.Errorf("counting what a digest tells of: %w", err)
-	}
-	if err := s.listSubjects(ctx, id, &v); err != nil {
-		return v, fmt.Errorf("listing what a digest is about: %w", err)
-	}
-	return v, nil
-}
-
-func (s *Store) countDigest(ctx context.Context, id string, v *DigestView) error {
-	rows, err := s.db.Read().QueryContext(ctx, `
-		SELECT c.alertname, c.severity,
-			count(*) FILTER (WHERE c.state IN ('firing', 'settling')), count(*) FILTER (WHERE c.state = 'silenced'),
-			count(*) FILTER (WHERE c.state = 'unknown'), count(*) FILTER (WHERE c.state = 'resolved')
-		FROM legs l JOIN cards c ON c.id = l.card_id WHERE l.digest = ? GROUP BY c.alertname, c.severity
-		ORDER BY min(c.rank), 3 DESC, c.alertname, c.severity`, id)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var n DigestCount
-		if err := rows.Scan(&n.Name, &n.Severity, &n.Firing, &n.Silenced, &n.Unknown, &n.Resolved); err != nil {
-			return err
-		}
-		v.Counts = append(v.Counts, n)
-	}
-	return rows.Err()
-}
-
-func (s *Store) listSubjects(ctx context.Context, id string, v *DigestView) error {
-	rows, err := s.db.Read().QueryContext(ctx, `
-		WITH told AS (
-			SELECT c.alertname, c.severity, c.subject, c.rank, c.opened_at FROM legs l JOIN cards c ON c.id = l.card_id
-			WHERE l.digest = ?1 AND c.state IN ('firing', 'settling') AND c.subject <> '')
-		SELECT 0, alertname, severity, subject, 0 FROM (
-			SELECT *, row_number() OVER (PARTITION BY alertname, severity ORDER BY opened_at, subject) AS place FROM told) WHERE place <= ?2
-		UNION ALL
-		SELECT * FROM (SELECT 1, '', '', subject, count(*) FROM told GROUP BY subject HAVING count(*) > 1 ORDER BY count(*) DESC, min(rank), subject LIMIT ?3)`,
-		id, subjectsPerAlert, worstSubjects)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }()
-	place := map[[2]string]int{}
-	for i, n := range v.Counts {
-		place[[2]string{n.Name, n.Severity}] = i
-	}
-	for rows.Next() {
-		var worst bool
-		var name, severity, subject string
-		var n int
-		if err := rows.Scan(&worst, &name, &severity, &subject, &n); err != nil {
-			return err
-		}
-		if worst {
-			v.Worst = append(v.Worst, DigestCount{Name: subject, Firing: n})
-			continue
-		}
-		// A card may have changed between the two reads.
-		if i, ok := place[[2]string{name, severity}]; ok {
-			v.Counts[i].Subjects = append(v.Counts[i].Subjects, subject)
-		}
-	}
-	return rows.Err()
 }

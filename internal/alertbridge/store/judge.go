@@ -26,6 +26,10 @@ func (s *Store) OpenCards(ctx context.Context, waitingOnly bool) ([]string, erro
 	if err != nil {
 		return nil, fmt.Errorf("listing open cards: %w", err)
 	}
+	return collectIDs(rows)
+}
+
+func collectIDs(rows *sql.Rows) ([]string, error) {
 	defer func() { _ = rows.Close() }()
 	var ids []string
 	for rows.Next() {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,7 +80,7 @@ type Leg struct {
 // First reports whether the leg's next message is the card's first on its way:
 // what a storm has to be spared of.
 func (l Leg) First() bool {
-	return !l.OfDigest && l.Own.IsZero() && l.MessageID == "" && (l.Sent == 0 || l.Digest != "")
+	return !l.OfDigest && l.Own.IsZero() && l.MessageID == "" && l.Op == nil && (l.Sent == 0 || l.Digest != "")
 }
 
 // Lane names a receiver's channel.
@@ -279,16 +280,33 @@ func (s *Store) Disarm(ctx context.Context, cardID string) error {
 	return s.standby(ctx, cardID, "", false, time.Time{})
 }
 
+// standby changes the standby legs that are not as they are to be. A digest may
+// tell of very many cards, so they are listed first, beside whatever is written
+// meanwhile, and changed some at a time.
 func (s *Store) standby(ctx context.Context, cardID string, channel Channel, pending bool, at time.Time) error {
-	err := s.batch(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `
-			UPDATE legs SET pending = ?1, next_at = CASE WHEN ?1 AND pending = 0 THEN ?2 WHEN ?1 THEN min(next_at, ?2) ELSE next_at END
-			WHERE (card_id = ?3 OR card_id IN (SELECT card_id FROM legs WHERE digest = ?3)) AND body ->> 'standby' = 1 AND (?4 = '' OR channel = ?4)`,
-			pending, millis(at), cardID, channel)
-		return err
-	})
+	const changes = ` body ->> 'standby' = 1 AND (?1 = '' OR channel = ?1) AND (pending <> ?2 OR (?2 AND next_at > ?3))`
+	rows, err := s.db.Read().QueryContext(ctx, `
+		SELECT card_id FROM legs WHERE (card_id = ?4 OR card_id IN (SELECT card_id FROM legs WHERE digest = ?4)) AND`+changes, channel, pending, millis(at), cardID)
 	if err != nil {
-		return fmt.Errorf("arming a standby way: %w", err)
+		return fmt.Errorf("listing standby ways: %w", err)
+	}
+	ids, err := collectIDs(rows)
+	if err != nil {
+		return err
+	}
+	for some := range slices.Chunk(ids, releaseChunk) {
+		list, err := json.Marshal(some)
+		if err != nil {
+			return fmt.Errorf("encoding a list of cards: %w", err)
+		}
+		err = s.batch(ctx, func(tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, `UPDATE legs SET pending = ?2, next_at = CASE WHEN ?2 THEN ?3 ELSE next_at END WHERE card_id IN (SELECT value FROM json_each(?4)) AND`+changes,
+				channel, pending, millis(at), string(list))
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("arming a standby way: %w", err)
+		}
 	}
 	return nil
 }
