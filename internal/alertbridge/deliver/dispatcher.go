@@ -42,6 +42,8 @@ type Dispatcher struct {
 	mu       sync.Mutex
 	inFlight map[flight]bool
 	trouble  error // why Feishu does not take our calls; nil while it does
+
+	neared time.Time // when nearer last looked, by Run's goroutine alone
 }
 
 type flight struct {
@@ -159,6 +161,9 @@ func (d *Dispatcher) dispatch(ctx context.Context, running *sync.WaitGroup) time
 		if promoted {
 			continue
 		}
+		if err := d.nearer(ctx, now); err != nil {
+			return d.failed(ctx, err)
+		}
 		next, ok, err := d.store.NextDue(ctx, now, blocked)
 		if err != nil {
 			return d.failed(ctx, err)
@@ -176,6 +181,21 @@ func (d *Dispatcher) dispatch(ctx context.Context, running *sync.WaitGroup) time
 		return look
 	}
 	return time.Now().Add(idle)
+}
+
+// nearer makes due, now and then, what would wait for longer than anything has to:
+// the clock was set back, or a shorter pace configured between two runs.
+func (d *Dispatcher) nearer(ctx context.Context, now time.Time) error {
+	if !d.neared.IsZero() && now.Sub(d.neared) < idle {
+		return nil
+	}
+	d.neared = now
+	c := d.Config()
+	longest := max(longestBackoff, c.Storm.Every)
+	for _, r := range c.Receivers {
+		longest = max(longest, r.FailoverAfter)
+	}
+	return d.store.Nearer(ctx, now, now.Add(longest+idle))
 }
 
 func (d *Dispatcher) failed(ctx context.Context, err error) time.Time {

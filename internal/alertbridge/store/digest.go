@@ -167,6 +167,24 @@ func changeDigest(ctx context.Context, tx *sql.Tx, d *card.Card, urgent bool, no
 	return err
 }
 
+// digestsOf are the digests that tell of a card, by channel.
+func digestsOf(ctx context.Context, tx *sql.Tx, cardID string) (map[string]string, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT digest, channel FROM legs WHERE card_id = ? AND digest IS NOT NULL`, cardID)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	digests := map[string]string{}
+	for rows.Next() {
+		var id, channel string
+		if err := rows.Scan(&id, &channel); err != nil {
+			return nil, err
+		}
+		digests[channel] = id
+	}
+	return digests, rows.Err()
+}
+
 // wakeDigests passes a change of a card on to the digests that tell of it.
 func wakeDigests(ctx context.Context, tx *sql.Tx, c *card.Card, rank int) error {
 	digests, err := digestsOf(ctx, tx, c.ID)
@@ -195,25 +213,6 @@ func wakeDigests(ctx context.Context, tx *sql.Tx, c *card.Card, rank int) error 
 		}
 	}
 	return nil
-}
-
-// digestsOf are the digests that tell of a card, by channel.
-func digestsOf(ctx context.Context, tx *sql.Tx, cardID string) (map[Channel]string, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT channel, digest FROM legs WHERE card_id = ? AND digest IS NOT NULL`, cardID)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	digests := map[Channel]string{}
-	for rows.Next() {
-		var channel Channel
-		var id string
-		if err := rows.Scan(&channel, &id); err != nil {
-			return nil, err
-		}
-		digests[channel] = id
-	}
-	return digests, rows.Err()
 }
 
 // leaveDigest is for a leg that begins a message of its own.

@@ -325,6 +325,21 @@ func (s *Store) Hasten(ctx context.Context, lane string, now time.Time) error {
 	return nil
 }
 
+// Nearer makes due what is to wait until after the last moment given; a standby
+// leg is to wait until then.
+func (s *Store) Nearer(ctx context.Context, now, last time.Time) error {
+	err := s.batch(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `
+			UPDATE legs SET next_at = CASE WHEN body ->> 'standby' IS NULL THEN ?1 ELSE ?2 END, body = json_remove(body, '$.soon')
+			WHERE pending = 1 AND next_at > ?2`, millis(now), millis(last))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("shortening what waits for too long: %w", err)
+	}
+	return nil
+}
+
 // Connect gives open cards the ways that their receivers have by now, and
 // closes the dead letters of receivers that had none. It returns how many cards
 // got their first way.
