@@ -85,6 +85,10 @@ const urgentEvery = 5 * time.Second
 
 func (s Storm) urgent() time.Duration { return min(urgentEvery, s.Every) }
 
+// young is since when a digest is too young to end: groups that fire and are over
+// one after the other make one, not one each.
+func (s Storm) young(now time.Time) time.Time { return now.Add(-2 * s.Every) }
+
 // target is what the first messages of a lane count against.
 func (s Storm) target(lane string) target {
 	return target{key: "first:" + lane, windows: []window{{time.Minute, s.PerMinute}}}

@@ -43,7 +43,7 @@ func with(legs map[string][]store.Leg, l store.Leg) map[string][]store.Leg {
 func (d *Dispatcher) hold(ctx context.Context, lanes map[string]lane, excess map[string][]store.Leg, now time.Time) error {
 	for name, legs := range excess {
 		l := lanes[name]
-		opened, err := d.store.Hold(ctx, l.receiver.Name, l.channel, legs, now.UTC())
+		opened, err := d.store.Hold(ctx, l.receiver.Name, l.channel, legs, now.UTC(), d.Config().Storm.young(now))
 		if err != nil {
 			return err
 		}
@@ -90,7 +90,7 @@ func (d *Dispatcher) promote(ctx context.Context, lanes map[string]lane, blocked
 // count reads what a digest tells at this moment, and ends it where all that it
 // told of is over.
 func (x *delivery) count(ctx context.Context) error {
-	d, err := x.store.EndDigest(ctx, x.card.ID, x.now.UTC())
+	d, err := x.store.EndDigest(ctx, x.card.ID, x.now.UTC(), x.config.Storm.young(x.now))
 	if err != nil {
 		return err
 	}

@@ -174,3 +174,35 @@ func TestDigestThatIsRecalled(t *testing.T) {
 		}
 	})
 }
+
+// TestStormThatFlaps: groups that are over before the next ones fire make no
+// digest each.
+func TestStormThatFlaps(t *testing.T) {
+	for _, to := range []string{"chat", "bot"} {
+		t.Run(to, func(t *testing.T) {
+			inBubble(t, fivePerMinute(), func(b *bubble) {
+				for _, g := range groups("AgentDown", "critical", 60) {
+					b.tell(to, card.Firing, g)
+					b.wait(time.Second)
+					b.tell(to, card.Resolved, g)
+					b.wait(time.Second)
+				}
+				b.wait(5 * time.Minute)
+				_, digests := b.cards()
+				opened := map[string]bool{}
+				for _, v := range digests {
+					opened[v.Text[strings.LastIndex(v.Text, "#"):]] = true
+				}
+				if len(opened) == 0 || len(opened) > 3 {
+					t.Errorf("%d digests in two minutes", len(opened))
+				}
+				if last := digests[len(digests)-1]; last.Template != "green" {
+					t.Errorf("the last digest is %s", last.Template)
+				}
+				if at, waiting, err := b.store.OldestPending(b.ctx); err != nil || waiting {
+					t.Errorf("something waits since %v, %v", at, err)
+				}
+			})
+		})
+	}
+}

@@ -305,7 +305,7 @@ func (x *delivery) runOnce(ctx context.Context, kind string, send func() error) 
 // pass leaves out what is not worth a message of its own.
 func (x *delivery) pass(ctx context.Context) error {
 	x.leg.Sent = x.card.Revision
-	return x.store.Finish(ctx, x.leg, false)
+	return x.finish(ctx)
 }
 
 func (x *delivery) notable() bool {

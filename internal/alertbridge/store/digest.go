@@ -67,11 +67,12 @@ func subject(c *card.Card) string {
 
 // Hold has a digest of the lane tell of legs that have sent nothing yet, until
 // [Store.Promote] makes them due. Those that are no longer pending, or have begun
-// a message of their own, are left alone. It reports whether a digest was opened.
-func (s *Store) Hold(ctx context.Context, receiver string, channel Channel, legs []Leg, now time.Time) (opened bool, err error) {
+// a message of their own, are left alone. It reports whether a digest was opened:
+// one that was opened after young takes them in even if all that it told of is over.
+func (s *Store) Hold(ctx context.Context, receiver string, channel Channel, legs []Leg, now, young time.Time) (opened bool, err error) {
 	err = s.batch(ctx, func(tx *sql.Tx) error {
 		opened = false
-		d, fresh, err := currentDigest(ctx, tx, receiver, channel, now)
+		d, fresh, err := currentDigest(ctx, tx, receiver, channel, now, young)
 		if err != nil {
 			return err
 		}
@@ -127,14 +128,14 @@ func hold(ctx context.Context, tx *sql.Tx, d *card.Card, channel Channel, legs [
 }
 
 // currentDigest is the lane's digest that takes groups in, or a fresh one: where
-// there is none, it is too old, or all that it tells of is over.
-func currentDigest(ctx context.Context, tx *sql.Tx, receiver string, channel Channel, now time.Time) (d *card.Card, fresh bool, err error) {
+// there is none, it is too old, or all that it tells of is over and it is not young.
+func currentDigest(ctx context.Context, tx *sql.Tx, receiver string, channel Channel, now, young time.Time) (d *card.Card, fresh bool, err error) {
 	lane := Lane(receiver, channel)
 	d, err = scanCard(tx.QueryRowContext(ctx, `
 		SELECT d.body FROM cards d WHERE d.lane = ? AND d.closed_at IS NULL AND d.opened_at > ?
 			AND EXISTS (SELECT 1 FROM legs WHERE card_id = d.id AND body ->> 'dead' IS NULL)
-			AND EXISTS (SELECT 1 FROM legs l JOIN cards c ON c.id = l.card_id WHERE l.digest = d.id AND l.rank < ? AND c.state = 'firing')
-		ORDER BY d.id DESC LIMIT 1`, lane, millis(now.Add(-digestSpan)), calmRank))
+			AND (d.opened_at > ? OR EXISTS (SELECT 1 FROM legs l JOIN cards c ON c.id = l.card_id WHERE l.digest = d.id AND l.rank < ? AND c.state = 'firing'))
+		ORDER BY d.id DESC LIMIT 1`, lane, millis(now.Add(-digestSpan)), millis(young), calmRank))
 	if errors.Is(err, ErrNotFound) {
 		return card.OpenDigest(ulid.Make().String(), receiver, lane, now), true, nil
 	}
@@ -309,11 +310,11 @@ func (s *Store) Begun(ctx context.Context, since time.Time) (map[string][]time.T
 	return begun, rows.Err()
 }
 
-// EndDigest closes a digest of which no group is open any more, and returns it as
-// it is now.
-func (s *Store) EndDigest(ctx context.Context, id string, now time.Time) (d *card.Card, err error) {
+// EndDigest closes a digest of which no group is open any more, unless it was
+// opened between young and now, and returns it as it is now.
+func (s *Store) EndDigest(ctx context.Context, id string, now, young time.Time) (d *card.Card, err error) {
 	err = s.batch(ctx, func(tx *sql.Tx) error {
-		if d, err = scanCard(tx.QueryRowContext(ctx, `SELECT body FROM cards WHERE id = ?`, id)); err != nil || d.Closed() {
+		if d, err = scanCard(tx.QueryRowContext(ctx, `SELECT body FROM cards WHERE id = ?`, id)); err != nil || d.Closed() || (d.OpenedAt.After(young) && !d.OpenedAt.After(now)) {
 			return err
 		}
 		var open int
@@ -331,7 +332,8 @@ func (s *Store) EndDigest(ctx context.Context, id string, now time.Time) (d *car
 }
 
 // FinishDigest is [Store.Finish] for a digest that was sent: the next one goes
-// out at every, or at soon where a critical group that fires was not in it.
+// out at every, or at soon where a critical group that fires was not in it. One of
+// which nothing is open goes out until it has told its end.
 func (s *Store) FinishDigest(ctx context.Context, l Leg, soon, every time.Time) error {
 	l.Soon = soon.UnixMilli()
 	return s.saveLeg(ctx, "storing that a digest was sent", l, func(tx *sql.Tx) error {
@@ -339,10 +341,12 @@ func (s *Store) FinishDigest(ctx context.Context, l Leg, soon, every time.Time) 
 			UPDATE legs SET
 				next_at = CASE WHEN EXISTS (
 					SELECT 1 FROM legs m JOIN cards c ON c.id = m.card_id WHERE m.digest = ?1 AND m.rank = 0 AND m.mark > ?2 AND c.state = 'firing') THEN ?3 ELSE ?4 END,
-				pending = ?2 < (SELECT revision FROM cards WHERE id = ?1),
+				pending = ?2 < (SELECT revision FROM cards WHERE id = ?1)
+					OR EXISTS (SELECT 1 FROM cards WHERE id = ?1 AND closed_at IS NULL)
+					AND NOT EXISTS (SELECT 1 FROM legs m JOIN cards c ON c.id = m.card_id WHERE m.digest = ?1 AND m.rank < ?6 AND c.closed_at IS NULL),
 				pending_since = (SELECT changed_at FROM cards WHERE id = ?1)
 			WHERE card_id = ?1 AND channel = ?5`,
-			l.CardID, l.Sent, millis(soon), millis(every), l.Channel)
+			l.CardID, l.Sent, millis(soon), millis(every), l.Channel, overRank)
 		return err
 	})
 }

@@ -61,7 +61,7 @@ func TestArmWhatADigestTellsOf(t *testing.T) {
 	s, now := open(t, filepath.Join(t.TempDir(), "a.db")), time.Now().UTC()
 	const n = 1201
 	fire(t, s, n, now)
-	if _, err := s.Hold(t.Context(), "oncall", store.App, due(t, s, now), now); err != nil {
+	if _, err := s.Hold(t.Context(), "oncall", store.App, due(t, s, now), now, now); err != nil {
 		t.Fatal(err)
 	}
 	digest := due(t, s, now)
@@ -103,7 +103,7 @@ func TestGiveUpADigest(t *testing.T) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			s := open(t, filepath.Join(t.TempDir(), "a.db"))
 			fire(t, s, n, now)
-			if _, err := s.Hold(t.Context(), "oncall", store.App, due(t, s, now), now); err != nil {
+			if _, err := s.Hold(t.Context(), "oncall", store.App, due(t, s, now), now, now); err != nil {
 				t.Fatal(err)
 			}
 			leg := due(t, s, now)[0]
@@ -189,7 +189,7 @@ func TestFromBeforeDigests(t *testing.T) {
 	if len(legs) != 3 || !first["a"] || first["b"] || first["c"] {
 		t.Fatalf("first messages are %v", first)
 	}
-	if opened, err := s.Hold(t.Context(), "oncall", store.App, legs, now); err != nil || !opened {
+	if opened, err := s.Hold(t.Context(), "oncall", store.App, legs, now, now); err != nil || !opened {
 		t.Fatal(opened, err)
 	}
 	left := map[string]bool{}
@@ -215,7 +215,7 @@ func TestHeldFromBefore(t *testing.T) {
 		oldCard("c", "resolved", "2000", ""), fmt.Sprintf(held, "c"),
 	)
 	s, now := open(t, file), time.Now().UTC()
-	if d, err := s.EndDigest(t.Context(), "d", now); err != nil || d.Closed() {
+	if d, err := s.EndDigest(t.Context(), "d", now, now); err != nil || d.Closed() {
 		t.Fatalf("the digest ended, %v", err)
 	}
 	if n, err := s.Promote(t.Context(), "oncall/app", 10, now); err != nil || n != 1 {
