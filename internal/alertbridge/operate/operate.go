@@ -66,6 +66,7 @@ type legView struct {
 	State        card.State    `json:"state,omitempty"`
 	MessageID    string        `json:"message_id,omitempty"`
 	Pending      bool          `json:"pending"`
+	Digest       string        `json:"digest,omitempty"` // id of the card that tells of this one in its place
 	NextAt       time.Time     `json:"next_at"`
 	Failures     int           `json:"failures"`
 	FailingSince time.Time     `json:"failing_since,omitzero"`
@@ -107,7 +108,7 @@ func (h *Handler) view(ctx context.Context, c *card.Card, renderer *render.Rende
 	for _, l := range legs {
 		v.Legs = append(v.Legs, legView{
 			Channel: l.Channel, Lane: l.Lane, Sent: l.Sent, State: l.SentState, MessageID: l.MessageID, NextAt: l.NextAt,
-			Pending:  !l.Dead && !l.Standby && (l.Sent < c.Revision || l.Reply != ""),
+			Pending: !l.Dead && !l.Standby && l.Digest == "" && (l.Sent < c.Revision || l.Reply != ""), Digest: l.Digest,
 			Failures: l.Failures, FailingSince: l.FailingSince, LastError: l.LastError, Dead: l.Dead, Standby: l.Standby,
 		})
 	}

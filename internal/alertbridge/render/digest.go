@@ -137,6 +137,14 @@ func (r *Renderer) digestTitle(q DigestRequest) string {
 	return icon + " " + text
 }
 
+// digestName is the title of a digest where nothing is counted.
+func (r *Renderer) digestName(c *card.Card) string {
+	if c.Closed() {
+		return r.digestTitle(DigestRequest{Card: c})
+	}
+	return "🌊 " + fmt.Sprintf(r.words.digest.total, c.Digest.Total)
+}
+
 // digestFacts are in the order in which a person needs them: about what, since
 // when, how bad, what to do. What fires follows, alert by alert.
 func (r *Renderer) digestFacts(q DigestRequest) []fact {

@@ -69,6 +69,9 @@ func New(o Options) (*Renderer, error) {
 
 // Title is the card's headline, one line: the user's own, where there is one.
 func (r *Renderer) Title(c *card.Card) string {
+	if c.Digest != nil {
+		return r.digestName(c)
+	}
 	return r.title(c, r.custom(Request{Card: c, Now: time.Now()}, override.Title))
 }
 
