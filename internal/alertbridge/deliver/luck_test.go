@@ -73,6 +73,52 @@ func TestReplayOfADigest(t *testing.T) {
 	})
 }
 
+// TestReplayOfAShownDigest: a digest that could no longer be changed is brought up
+// to date by its own letter.
+func TestReplayOfAShownDigest(t *testing.T) {
+	inBubble(t, fivePerMinute(), func(b *bubble) {
+		all := groups("AgentDown", "critical", 12)
+		b.tell("both", card.Firing, all...)
+		b.wait(10 * time.Second)
+		_, digests := b.counts(5, 1)
+		b.change("both", func(r *deliver.Receiver) { r.Failover = false })
+		b.fault(sandbox.Fault{Kind: sandbox.FaultCode, Code: 230002, Msg: "bot is not in the chat", Ops: []sandbox.Op{sandbox.OpPatch}, Contains: "告警风暴"})
+		for _, g := range all {
+			if strings.Contains(digests[0].Text, g.subject) {
+				b.mute(g, true)
+				break
+			}
+		}
+		b.wait(40 * time.Second)
+		b.feishu.ClearFaults()
+		if _, digests = b.cards(); digests[0].Template != "red" {
+			t.Fatalf("the digest is %s", digests[0].Template)
+		}
+		dead, err := b.store.Dead(b.ctx, false, 100)
+		if err != nil || len(dead) != 8 {
+			t.Fatalf("%d dead letters, %v, want those of seven groups and the digest", len(dead), err)
+		}
+		for _, d := range dead {
+			if d.Title != "digest" {
+				continue
+			}
+			if err := b.store.Replay(b.ctx, d.ID, b.config.Channels, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.wake()
+		b.wait(10 * time.Second)
+		if _, digests = b.cards(); digests[0].Template != "green" {
+			t.Errorf("the digest is %s", digests[0].Template)
+		}
+		for _, v := range digests[1:] {
+			if strings.Contains(v.Text, digests[0].Text[strings.LastIndex(digests[0].Text, "#"):]) {
+				t.Error("the digest of one way was sent by another")
+			}
+		}
+	})
+}
+
 // TestReceiverComesBack: a receiver that was taken out of the configuration in a
 // storm, and put back, gets its cards and a digest that ends.
 func TestReceiverComesBack(t *testing.T) {

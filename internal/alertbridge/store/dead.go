@@ -134,8 +134,10 @@ func (s *Store) Replay(ctx context.Context, id string, channels func(receiver st
 		if err != nil {
 			return err
 		}
-		if err := insertLegs(ctx, tx, c, channels(receiver)); err != nil {
-			return err
+		if c.Digest == nil { // a digest is of one way
+			if err := insertLegs(ctx, tx, c, channels(receiver)); err != nil {
+				return err
+			}
 		}
 		if _, err := tx.ExecContext(ctx, `
 			UPDATE legs SET pending = 1, next_at = ?1, pending_since = ?1,

@@ -367,7 +367,8 @@ func (s *Store) Release(ctx context.Context, digest string) error {
 }
 
 // BuryDigest gives a digest up, and with it the way of each card that it told of:
-// a dead letter each, and the way after it, if any, is made due.
+// a dead letter each, and the way after it, if any, is made due. A digest that was
+// shown leaves one of its own.
 func (s *Store) BuryDigest(ctx context.Context, d *card.Card, l Leg, next Channel, reason Reason, detail string, now time.Time) error {
 	letter := DeadLetter{Receiver: d.Receiver, Channel: l.Channel, Reason: reason, Detail: detail, CreatedAt: now}
 	l.Dead, l.LastError, l.Op, l.Reply = true, detail, nil, ""
@@ -377,11 +378,13 @@ func (s *Store) BuryDigest(ctx context.Context, d *card.Card, l Leg, next Channe
 			return buried, err
 		}
 		// It ends together with the last of them, so that it takes none in between.
-		return 0, buryDigest(ctx, tx, l, now)
+		return 0, buryDigest(ctx, tx, l, letter)
 	})
 }
 
-func buryDigest(ctx context.Context, tx *sql.Tx, l Leg, now time.Time) error {
+// buryDigest ends a digest. One that was shown leaves a letter too: what it shows
+// is wrong until that is replayed.
+func buryDigest(ctx context.Context, tx *sql.Tx, l Leg, letter DeadLetter) error {
 	body, err := json.Marshal(l)
 	if err != nil {
 		return fmt.Errorf("encoding a leg: %w", err)
@@ -389,11 +392,16 @@ func buryDigest(ctx context.Context, tx *sql.Tx, l Leg, now time.Time) error {
 	if _, err := tx.ExecContext(ctx, `UPDATE legs SET pending = 0, body = ? WHERE card_id = ? AND channel = ?`, string(body), l.CardID, l.Channel); err != nil {
 		return err
 	}
+	if letter.CardID, letter.Title = l.CardID, "digest"; l.MessageID != "" {
+		if err := insertDead(ctx, tx, letter); err != nil {
+			return err
+		}
+	}
 	d, err := scanCard(tx.QueryRowContext(ctx, `SELECT body FROM cards WHERE id = ?`, l.CardID))
 	if err != nil || d.Closed() {
 		return err
 	}
-	d.EndDigest(now)
+	d.EndDigest(letter.CreatedAt)
 	return updateCard(ctx, tx, d, false)
 }
 
