@@ -20,7 +20,7 @@ func TestDigestInTheAPI(t *testing.T) {
 		agent := fmt.Sprintf("agent-%d", i)
 		b.post(payload(group(agent), down(agent, "critical", time.Now().Add(-time.Minute))))
 	}
-	var list struct {
+	type listing struct {
 		Cards []struct {
 			Title  string
 			Digest *struct{ Total int }
@@ -32,6 +32,7 @@ func TestDigestInTheAPI(t *testing.T) {
 	}
 	held, title := 0, ""
 	eventually(t, func() bool {
+		var list listing // a fresh one: what is left out would stay
 		status, body := b.do(http.MethodGet, "/api/cards", "admin-token-value", "")
 		if err := json.Unmarshal([]byte(body), &list); err != nil || status != http.StatusOK {
 			t.Fatalf("%d %s %v", status, body, err)
