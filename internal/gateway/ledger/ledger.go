@@ -28,11 +28,8 @@ var migrations embed.FS
 const (
 	maxBatch = 256
 	// Under load, which is when the last commit held several rows, a commit waits for
-	// company: half of what it costs does not depend on how many rows it holds. So long
-	// are the beginnings of two commits apart for each row of the last one, up to
-	// gatherRows of them.
-	gather     = 500 * time.Microsecond
-	gatherRows = 3
+	// company: half of what it costs does not depend on how many rows it holds.
+	gather     = time.Millisecond       // between the beginnings of two commits then
 	openAfter  = time.Second            // an open request gets its row after this
 	sweepEvery = 500 * time.Millisecond // how often open requests are looked through
 	// retryAfter is how long a commit of states and events alone is not tried again
@@ -190,7 +187,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 		case e := <-l.queue:
 			batch = append(batch, e)
 			if rows > 1 {
-				wait(time.Duration(min(rows, gatherRows))*gather - time.Since(began))
+				wait(gather - time.Since(began))
 			}
 			began = time.Now()
 		case <-l.poke:
@@ -206,8 +203,8 @@ func (l *Ledger) Run(ctx context.Context) error {
 	}
 }
 
-// wait lets rows come together; two milliseconds at most, so that stopping need not
-// be looked at.
+// wait lets rows come together; a millisecond at most, so that stopping need not be
+// looked at.
 func wait(d time.Duration) {
 	if d > 0 {
 		timer := time.NewTimer(d)
