@@ -15,11 +15,11 @@ import (
 
 // The final row of a request replaces the one it got while it was open, and no other:
 // a request counts once.
-const insertRow = `INSERT INTO requests (` + columns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+const insertRow = `INSERT INTO requests (` + columns + `, fold) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET request_id = excluded.request_id, status = excluded.status, http_status = excluded.http_status, class = excluded.class, model = excluded.model,
 backend = excluded.backend, pool = excluded.pool, client = excluded.client, attempts = excluded.attempts, started_at = excluded.started_at, duration_us = excluded.duration_us,
 ttfb_us = excluded.ttfb_us, input = excluded.input, output = excluded.output, cache_read = excluded.cache_read, cache_write = excluded.cache_write, cost = excluded.cost,
-detail = excluded.detail, timeline = excluded.timeline WHERE requests.status IN ('pending', 'streaming')`
+detail = excluded.detail, timeline = excluded.timeline, fold = excluded.fold WHERE requests.status IN ('pending', 'streaming')`
 
 const upsertOpenRow = `INSERT INTO requests (` + columns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET status = excluded.status, backend = excluded.backend WHERE requests.status IN ('pending', 'streaming')`
@@ -66,9 +66,10 @@ type entry struct {
 	client   string
 	backend  string
 	at       time.Time
-	args     []any // of insertRow
-	ended    bool  // then share counts
-	share    share
+	args     []any // of insertRow, but for the fold
+	ended    bool
+	share    share // of a row that has ended
+	counts   bool  // it has ended, and the transaction at hand has stored it
 	done     chan error
 	state    atomic.Int32
 }
@@ -118,20 +119,19 @@ func arguments(r *Row) ([]any, error) {
 		}
 		timeline = string(raw)
 	}
-	return []any{
+	return append(make([]any, 0, 21), // and one for the fold
 		int64(r.ID), requestID, string(r.Status), r.HTTPStatus, string(r.Class), r.Model, r.Backend, r.Pool, r.Client, r.Attempts,
 		r.StartedAt.UnixMilli(), r.Duration.Microseconds(), r.TTFB.Microseconds(),
 		r.Usage.Input, r.Usage.Output, r.Usage.CacheRead, r.Usage.CacheWrite, int64(r.Cost), string(detail), timeline,
-	}, nil
+	), nil
 }
 
-// store writes rows, and what they add to the rollups: all of it, or nothing where
-// the transaction fails.
+// store writes rows, and which fold adds them to the sums: all of it, or nothing
+// where the transaction fails.
 func (l *Ledger) store(ctx context.Context, tx *sql.Tx, batch []*entry) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	defer l.rollups.forget()
 	if err := l.insertRows(ctx, tx.StmtContext(ctx, l.insert), batch); err != nil {
 		return err
 	}
@@ -140,15 +140,20 @@ func (l *Ledger) store(ctx context.Context, tx *sql.Tx, batch []*entry) error {
 			return err
 		}
 	}
-	return l.rollups.write(ctx, tx.StmtContext(ctx, l.hourly), tx.StmtContext(ctx, l.daily))
+	if floor := l.lower(batch); floor < l.floor {
+		lowered := folding{number: l.number, floor: floor}
+		return lowered.save(ctx, tx)
+	}
+	return nil
 }
 
 func (l *Ledger) insertRows(ctx context.Context, insert *sql.Stmt, batch []*entry) error {
 	for _, e := range batch {
+		e.counts = false
 		if !e.state.CompareAndSwap(waiting, claimed) && e.state.Load() == withdrawn {
 			continue
 		}
-		result, err := insert.ExecContext(ctx, e.args...)
+		result, err := insert.ExecContext(ctx, append(e.args, l.number)...)
 		if err != nil {
 			return fmt.Errorf("storing request %s: %w", e.id, err)
 		}
@@ -156,9 +161,7 @@ func (l *Ledger) insertRows(ctx context.Context, insert *sql.Stmt, batch []*entr
 		if err != nil {
 			return fmt.Errorf("storing request %s: %w", e.id, err)
 		}
-		if e.ended && stored > 0 {
-			l.rollups.add(&e.share)
-		}
+		e.counts = e.ended && stored > 0
 	}
 	return nil
 }

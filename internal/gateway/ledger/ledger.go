@@ -70,8 +70,9 @@ type Ledger struct {
 	poke  chan struct{}
 	last  atomic.Int64 // newest id given out
 
-	// Of Run alone, once New has returned.
-	rollups *rollups
+	folding
+
+	// Of Run alone.
 	unsaved unsaved
 	retry   time.Time // when a commit without rows may be tried again
 
@@ -88,7 +89,7 @@ func New(ctx context.Context, o Options) (*Ledger, int64, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("opening the ledger's schema: %w", err)
 	}
-	l := &Ledger{options: o, zone: o.Zone, queue: make(chan *entry, maxBatch), poke: make(chan struct{}, 1), rollups: newRollups()}
+	l := &Ledger{options: o, zone: o.Zone, queue: make(chan *entry, maxBatch), poke: make(chan struct{}, 1), folding: newFolding()}
 	if l.zone == nil {
 		l.zone = time.UTC
 	}
@@ -108,15 +109,15 @@ func (l *Ledger) begin(ctx context.Context) (interrupted int64, err error) {
 	if err := l.prepare(ctx, l.db); err != nil {
 		return 0, err
 	}
+	newest, err := newestID(ctx, l.db.Read())
+	if err != nil {
+		return 0, err
+	}
+	l.last.Store(newest)
 	err = l.db.Write(ctx, func(tx *sql.Tx) error {
 		interrupted, err = l.settle(ctx, tx)
 		return err
 	})
-	if err != nil {
-		return 0, err
-	}
-	newest, err := newestID(ctx, l.db.Read())
-	l.last.Store(newest)
 	return interrupted, err
 }
 
@@ -174,8 +175,10 @@ func (l *Ledger) Poke() {
 	}
 }
 
-// Run commits what comes, until ctx ends; what is queued then is committed too.
+// Run commits what comes, until ctx ends; what is queued then is committed too. It
+// runs once.
 func (l *Ledger) Run(ctx context.Context) error {
+	defer close(l.stopped)
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	batch := make([]*entry, 0, maxBatch)
@@ -190,6 +193,10 @@ func (l *Ledger) Run(ctx context.Context) error {
 				wait(gather - time.Since(began))
 			}
 			began = time.Now()
+		case done := <-l.asked:
+			l.fold(time.Now())
+			close(done)
+			continue
 		case <-l.poke:
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -200,6 +207,9 @@ func (l *Ledger) Run(ctx context.Context) error {
 			rows = len(batch)
 		}
 		l.commit(batch)
+		if now := time.Now(); !now.Before(l.due) {
+			l.fold(now)
+		}
 	}
 }
 
@@ -232,6 +242,7 @@ func (l *Ledger) drain() error {
 		l.retry = time.Time{} // the last chance
 		l.commit(batch)
 		if len(batch) == 0 {
+			l.fold(time.Now())
 			return nil
 		}
 	}
@@ -261,6 +272,7 @@ func (l *Ledger) commit(batch []*entry) {
 		return l.unsaved.write(ctx, tx, started)
 	})
 	if err == nil {
+		l.took(batch)
 		l.forget(open)
 		l.unsaved.saved()
 		l.retry = time.Time{}

@@ -101,7 +101,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET requests =
 input = input + excluded.input, output = output + excluded.output, cache_read = cache_read + excluded.cache_read, cache_write = cache_write + excluded.cache_write,
 reasoning = reasoning + excluded.reasoning, cost = cost + excluded.cost`
 
-// rollups gathers the shares of one commit, so that each line is written once.
+// rollups gathers shares, so that each line is written once for many.
 type rollups struct {
 	hourly map[hourKey]Sums
 	daily  map[dayKey]Sums
@@ -116,8 +116,7 @@ func (r *rollups) add(x *share) {
 	r.hourly[x.hour], r.daily[x.day] = hour, day
 }
 
-// forget ends a commit, or an attempt at one: what it gathered is never written by
-// the next.
+// forget lets go of what was gathered, once it is written.
 func (r *rollups) forget() {
 	clear(r.hourly)
 	clear(r.daily)
@@ -140,41 +139,4 @@ func (r *rollups) write(ctx context.Context, hourly, daily *sql.Stmt) error {
 		}
 	}
 	return nil
-}
-
-const selectOpen = `SELECT ` + columns + ` FROM requests WHERE status IN ('pending', 'streaming')`
-
-const selectEnded = `SELECT ` + columns + ` FROM requests WHERE status NOT IN ('pending', 'streaming')`
-
-// settle takes over what an earlier process left: rows that no rollup holds yet,
-// which a store from before there were any has, and rows that never ended. It
-// returns how many the latter were.
-func (l *Ledger) settle(ctx context.Context, tx *sql.Tx) (interrupted int64, err error) {
-	defer l.rollups.forget()
-	var rolled bool
-	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM daily) OR EXISTS (SELECT 1 FROM hourly)`).Scan(&rolled); err != nil {
-		return 0, fmt.Errorf("looking for rollups: %w", err)
-	}
-	if !rolled {
-		if err := each(ctx, tx, func(r *Row) { l.take(r) }, selectEnded); err != nil {
-			return 0, err
-		}
-	}
-	err = each(ctx, tx, func(r *Row) {
-		r.Status = Interrupted
-		l.take(r)
-		interrupted++
-	}, selectOpen)
-	if err != nil {
-		return 0, err
-	}
-	if _, err := tx.ExecContext(ctx, `UPDATE requests SET status = 'interrupted' WHERE status IN ('pending', 'streaming')`); err != nil {
-		return 0, fmt.Errorf("marking interrupted requests: %w", err)
-	}
-	return interrupted, l.rollups.write(ctx, tx.StmtContext(ctx, l.hourly), tx.StmtContext(ctx, l.daily))
-}
-
-func (l *Ledger) take(r *Row) {
-	x := shareOf(r, l.zone)
-	l.rollups.add(&x)
 }

@@ -80,6 +80,9 @@ const hourlySums = `requests, errors, input, output, cache_read, cache_write, re
 // Hourly returns the hours that begin in the window, newest first; those behind
 // after, where that is given.
 func (l *Ledger) Hourly(ctx context.Context, w Window, after *Hour) ([]Hour, error) {
+	if err := l.fresh(ctx); err != nil {
+		return nil, err
+	}
 	c := w.hours()
 	if after != nil {
 		hour := hourOf(after.At)
@@ -119,6 +122,9 @@ func (s *Sums) into() []any {
 
 // Sums adds up the hours that begin in the window.
 func (l *Ledger) Sums(ctx context.Context, w Window) (s Sums, err error) {
+	if err := l.fresh(ctx); err != nil {
+		return s, err
+	}
 	c := w.hours()
 	var duration, ttfb int64
 	err = l.db.Read().QueryRowContext(ctx, `SELECT `+summed+`, coalesce(sum(duration_us), 0), coalesce(sum(ttfb_us), 0), coalesce(sum(ttfb_count), 0) FROM hourly WHERE `+c.where(), c.args...).
@@ -132,6 +138,9 @@ func (l *Ledger) Sums(ctx context.Context, w Window) (s Sums, err error) {
 
 // Total adds up all days that are kept, times left out.
 func (l *Ledger) Total(ctx context.Context) (s Sums, err error) {
+	if err := l.fresh(ctx); err != nil {
+		return s, err
+	}
 	if err := l.db.Read().QueryRowContext(ctx, `SELECT `+summed+` FROM daily`).Scan(s.into()...); err != nil {
 		return s, fmt.Errorf("adding up all days: %w", err)
 	}
@@ -141,6 +150,9 @@ func (l *Ledger) Total(ctx context.Context) (s Sums, err error) {
 // Daily returns the days that begin in the window, newest first and pool by pool;
 // those behind after, where that is given. Of the window, Model does not count.
 func (l *Ledger) Daily(ctx context.Context, w Window, after *Day) ([]Day, error) {
+	if err := l.fresh(ctx); err != nil {
+		return nil, err
+	}
 	var c conditions
 	c.add(w.Backend != "", "backend = ?", w.Backend)
 	c.add(w.Client != "", "client = ?", w.Client)
@@ -189,6 +201,9 @@ type Spend struct {
 // Spent returns what every client has spent on the day and in the month of now, by
 // the calendar of the zone. Clients that spent nothing this month are left out.
 func (l *Ledger) Spent(ctx context.Context, now time.Time) (map[string]Spend, error) {
+	if err := l.fresh(ctx); err != nil {
+		return nil, err
+	}
 	today := dayOf(now, l.zone)
 	first := today - int64(now.In(l.zone).Day()) + 1
 	rows, err := l.db.Read().QueryContext(ctx, `SELECT client, sum(cost) FILTER (WHERE day = ?), sum(cost) FROM daily WHERE day BETWEEN ? AND ? GROUP BY client HAVING sum(cost) > 0`, today, first, today)

@@ -34,6 +34,9 @@ func filled(t *testing.T, others ...Row) *Ledger {
 		r.ID = l.NextID(r.StartedAt)
 		commit(t, l, &r)
 	}
+	if err := l.fresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	return l
 }
 

@@ -33,8 +33,12 @@ func hourlyByAge() aged    { return aged{"hourly", []string{"hour", "backend", "
 func dailyByAge() aged     { return aged{"daily", []string{"day", "pool", "backend", "client"}} }
 func cooldownsByAge() aged { return aged{"cooldown_events", []string{"started_at", "backend"}} }
 
-// Sweep deletes the requests and the pins of responses from before, in batches.
+// Sweep deletes the requests and the pins of responses from before, in batches. The
+// sums keep what was deleted.
 func (l *Ledger) Sweep(ctx context.Context, before time.Time) error {
+	if err := l.fresh(ctx); err != nil {
+		return fmt.Errorf("deleting old requests: %w", err)
+	}
 	if err := l.sweep(ctx, requestsByAge(), before.UnixMilli()<<counterBits); err != nil {
 		return fmt.Errorf("deleting old requests: %w", err)
 	}
