@@ -35,8 +35,15 @@ func startChild(t testing.TB, config string) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{command: exec.Command(self), drained: make(chan struct{})}
-	c.command.Env = append(os.Environ(), childConfig+"="+config)
+	command := exec.Command(self)
+	command.Env = append(os.Environ(), childConfig+"="+config)
+	return watch(t, command)
+}
+
+// watch starts a gateway and waits until it listens.
+func watch(t testing.TB, command *exec.Cmd) *child {
+	t.Helper()
+	c := &child{command: command, drained: make(chan struct{})}
 	stderr, err := c.command.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -27,8 +27,8 @@ var migrations embed.FS
 
 const (
 	maxBatch = 256
-	// Under load, which is when the last commit held several rows, a commit waits for
-	// company: half of what it costs does not depend on how many rows it holds.
+	// While several requests are open a commit waits for company: most of what it costs
+	// does not depend on how many rows it holds.
 	gather     = time.Millisecond       // between the beginnings of two commits then
 	openAfter  = time.Second            // an open request gets its row after this
 	sweepEvery = 500 * time.Millisecond // how often open requests are looked through
@@ -183,13 +183,12 @@ func (l *Ledger) Run(ctx context.Context) error {
 	defer ticker.Stop()
 	batch := make([]*entry, 0, maxBatch)
 	var began time.Time // the last commit of rows
-	rows := 0           // that it held
 	for {
 		batch = batch[:0]
 		select {
 		case e := <-l.queue:
 			batch = append(batch, e)
-			if rows > 1 {
+			if l.count.Load() > 1 {
 				wait(gather - time.Since(began))
 			}
 			began = time.Now()
@@ -203,9 +202,6 @@ func (l *Ledger) Run(ctx context.Context) error {
 			return l.drain()
 		}
 		batch = l.collect(batch)
-		if len(batch) > 0 {
-			rows = len(batch)
-		}
 		l.commit(batch)
 		if now := time.Now(); !now.Before(l.due) {
 			l.fold(now)
