@@ -27,9 +27,9 @@ var migrations embed.FS
 
 const (
 	maxBatch = 256
-	// While several requests are open a commit waits for company: most of what it costs
-	// does not depend on how many rows it holds.
-	gather     = time.Millisecond       // between the beginnings of two commits then
+	// While several requests are open a commit waits for company, until half of them
+	// have come: most of what it costs does not depend on how many rows it holds.
+	gather     = time.Millisecond       // between the beginnings of two commits then, at most
 	openAfter  = time.Second            // an open request gets its row after this
 	sweepEvery = 500 * time.Millisecond // how often open requests are looked through
 	// retryAfter is how long a commit of states and events alone is not tried again
@@ -188,8 +188,8 @@ func (l *Ledger) Run(ctx context.Context) error {
 		select {
 		case e := <-l.queue:
 			batch = append(batch, e)
-			if l.count.Load() > 1 {
-				wait(gather - time.Since(began))
+			if open := l.count.Load(); open > 1 {
+				batch = l.wait(batch, min(int(open)/2, maxBatch), gather-time.Since(began))
 			}
 			began = time.Now()
 		case done := <-l.asked:
@@ -209,14 +209,23 @@ func (l *Ledger) Run(ctx context.Context) error {
 	}
 }
 
-// wait lets rows come together; a millisecond at most, so that stopping need not be
-// looked at.
-func wait(d time.Duration) {
-	if d > 0 {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		<-timer.C
+// wait lets rows come together until there are enough; a millisecond at most, so that
+// stopping need not be looked at.
+func (l *Ledger) wait(batch []*entry, enough int, atMost time.Duration) []*entry {
+	if atMost <= 0 || len(batch) >= enough {
+		return batch
 	}
+	timer := time.NewTimer(atMost)
+	defer timer.Stop()
+	for len(batch) < enough {
+		select {
+		case e := <-l.queue:
+			batch = append(batch, e)
+		case <-timer.C:
+			return batch
+		}
+	}
+	return batch
 }
 
 // collect takes what is waiting already.
