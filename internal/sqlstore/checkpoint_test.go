@@ -117,3 +117,38 @@ func TestAReaderDelaysTheCutOnly(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSingleStatementsAreCopiedToo, and are told of where they fail.
+func TestSingleStatementsAreCopiedToo(t *testing.T) {
+	db := openBlobs(t, 1<<40)
+	insert, err := db.Prepare(t.Context(), "INSERT INTO blobs (id, data) VALUES (?, ?)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer insert.Close()
+	for i := range 8 {
+		result, err := db.Exec(t.Context(), insert, i, bytes.Repeat([]byte{7}, mebibyte))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := result.RowsAffected(); n != 1 || err != nil {
+			t.Errorf("%d rows, %v", n, err)
+		}
+	}
+	if !testtool.Eventually(t, func() bool { return db.SizeBytes()["db"] >= 8*mebibyte }) {
+		t.Errorf("nothing is copied: %v", db.SizeBytes())
+	}
+	err = db.Write(t.Context(), func(tx *sql.Tx) error {
+		var now int
+		return tx.QueryRow("PRAGMA max_page_count = 1").Scan(&now)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err = nil; err == nil; {
+		_, err = db.Exec(t.Context(), insert, nil, bytes.Repeat([]byte{7}, mebibyte))
+	}
+	if !sqlstore.IsFull(err) || db.Check(t.Context()) == nil {
+		t.Errorf("a full store: %v, check %v", err, db.Check(t.Context()))
+	}
+}

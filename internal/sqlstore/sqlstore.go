@@ -217,6 +217,16 @@ func (db *DB) Write(ctx context.Context, fn func(*sql.Tx) error) error {
 	return db.note(nil)
 }
 
+// Exec runs a statement of Prepare as a transaction of its own, for less than Write
+// costs. Where it fails nothing of it stays.
+func (db *DB) Exec(ctx context.Context, statement *sql.Stmt, args ...any) (sql.Result, error) {
+	result, err := statement.ExecContext(ctx, args...)
+	if err == nil && db.copier != nil {
+		db.copier.wrote()
+	}
+	return result, db.note(err)
+}
+
 // Prepare prepares a statement for use inside Write, by tx.Stmt: compiling it costs
 // more than running it once. The caller closes it before the store.
 func (db *DB) Prepare(ctx context.Context, query string) (*sql.Stmt, error) {

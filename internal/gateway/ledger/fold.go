@@ -40,7 +40,7 @@ func newFolding() folding {
 func (f *folding) lower(batch []*entry) int64 {
 	floor := f.floor
 	for _, e := range batch {
-		if e.counts {
+		if e.ended {
 			floor = min(floor, int64(e.id))
 		}
 	}

@@ -126,14 +126,33 @@ func arguments(r *Row) ([]any, error) {
 	), nil
 }
 
-// store writes rows, and which fold adds them to the sums: all of it, or nothing
-// where the transaction fails.
+// keep commits rows, those of open requests, and what is unsaved: all of it, or
+// nothing where it fails.
+func (l *Ledger) keep(ctx context.Context, batch []*entry, open []dueRow, now time.Time) error {
+	if len(batch) == 1 && len(open) == 0 && l.unsaved.empty() && !batch[0].pins() && l.lower(batch) == l.floor {
+		return batch[0].insert(func(args ...any) (sql.Result, error) { return l.db.Exec(ctx, l.insert, args...) }, l.number)
+	}
+	return l.db.Write(ctx, func(tx *sql.Tx) error {
+		if err := l.store(ctx, tx, batch); err != nil {
+			return err
+		}
+		if err := upsertOpen(ctx, tx, open); err != nil {
+			return err
+		}
+		return l.unsaved.write(ctx, tx, now)
+	})
+}
+
+// store writes rows, and which fold adds them to the sums.
 func (l *Ledger) store(ctx context.Context, tx *sql.Tx, batch []*entry) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	if err := l.insertRows(ctx, tx.StmtContext(ctx, l.insert), batch); err != nil {
-		return err
+	insert := tx.StmtContext(ctx, l.insert)
+	for _, e := range batch {
+		if err := e.insert(func(args ...any) (sql.Result, error) { return insert.ExecContext(ctx, args...) }, l.number); err != nil {
+			return err
+		}
 	}
 	if slices.ContainsFunc(batch, (*entry).pins) {
 		if err := upsertPins(ctx, tx.StmtContext(ctx, l.pin), batch); err != nil {
@@ -147,22 +166,22 @@ func (l *Ledger) store(ctx context.Context, tx *sql.Tx, batch []*entry) error {
 	return nil
 }
 
-func (l *Ledger) insertRows(ctx context.Context, insert *sql.Stmt, batch []*entry) error {
-	for _, e := range batch {
-		e.counts = false
-		if !e.state.CompareAndSwap(waiting, claimed) && e.state.Load() == withdrawn {
-			continue
-		}
-		result, err := insert.ExecContext(ctx, append(e.args, l.number)...)
-		if err != nil {
-			return fmt.Errorf("storing request %s: %w", e.id, err)
-		}
-		stored, err := result.RowsAffected()
-		if err != nil {
-			return fmt.Errorf("storing request %s: %w", e.id, err)
-		}
-		e.counts = e.ended && stored > 0
+// insert writes the row, which the fold of that number adds to the sums, and notes
+// whether it counts; a row that was withdrawn is left out.
+func (e *entry) insert(exec func(args ...any) (sql.Result, error), fold int64) error {
+	e.counts = false
+	if !e.state.CompareAndSwap(waiting, claimed) && e.state.Load() == withdrawn {
+		return nil
 	}
+	result, err := exec(append(e.args, fold)...)
+	if err != nil {
+		return fmt.Errorf("storing request %s: %w", e.id, err)
+	}
+	stored, err := result.RowsAffected()
+	if err != nil {
+		return fmt.Errorf("storing request %s: %w", e.id, err)
+	}
+	e.counts = e.ended && stored > 0
 	return nil
 }
 

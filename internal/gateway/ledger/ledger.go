@@ -267,15 +267,7 @@ func (l *Ledger) commit(batch []*entry) {
 		return
 	}
 	ctx := context.Background() // several requests wait for it, no one of them may end it
-	err := l.db.Write(ctx, func(tx *sql.Tx) error {
-		if err := l.store(ctx, tx, batch); err != nil {
-			return err
-		}
-		if err := upsertOpen(ctx, tx, open); err != nil {
-			return err
-		}
-		return l.unsaved.write(ctx, tx, started)
-	})
+	err := l.keep(ctx, batch, open, started)
 	if err == nil {
 		l.took(batch)
 		l.forget(open)
