@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/admin"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
 	"github.com/fleetwatch/fleetwatch/internal/sandbox/provider"
 	"github.com/fleetwatch/fleetwatch/internal/testtool"
 )
@@ -173,30 +174,46 @@ func (l *load) seen() int {
 	return len(l.completed)
 }
 
-// check reads the whole ledger.
+// read gets an answer of the operations listener.
+func (c *child) read(t *testing.T, path string, into any) http.Header {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+c.admin+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+readKey)
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+		t.Fatal(err)
+	}
+	return response.Header
+}
+
+// check reads the whole ledger, and the sums of it.
 func (l *load) check(t *testing.T, c *child) {
 	t.Helper()
 	rows := map[string][]admin.Request{}
+	var want, total admin.Total
 	for path := "/api/admin/requests?limit=500"; path != ""; {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+c.admin+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Authorization", "Bearer "+readKey)
-		response, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var page []admin.Request
-		err = json.NewDecoder(response.Body).Decode(&page)
-		response.Body.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
+		header := c.read(t, path, &page)
 		for _, row := range page {
 			rows[row.RequestID] = append(rows[row.RequestID], row)
+			want.Requests++
+			want.Tokens += row.Tokens.Total
+			if row.Status == ledger.Failed || row.Status == ledger.Interrupted {
+				want.Errors++
+			}
 		}
-		path, _, _ = strings.Cut(strings.TrimPrefix(response.Header.Get("Link"), "<"), ">")
+		path, _, _ = strings.Cut(strings.TrimPrefix(header.Get("Link"), "<"), ">")
+	}
+	c.read(t, "/api/admin/stats/total", &total)
+	if total.Requests != want.Requests || total.Tokens != want.Tokens || total.Errors != want.Errors {
+		t.Errorf("the sums say %+v, the rows %+v", total, want)
 	}
 	for id, ledgerID := range l.completed {
 		switch found := rows[id]; {
