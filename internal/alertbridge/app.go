@@ -4,6 +4,7 @@ package alertbridge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -25,6 +26,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/httpserve"
 	"github.com/fleetwatch/fleetwatch/internal/lifecycle"
 	"github.com/fleetwatch/fleetwatch/internal/metrics"
+	"github.com/fleetwatch/fleetwatch/internal/sqlstore"
 )
 
 // sweepEvery is how often what is past its retention is deleted.
@@ -84,14 +86,29 @@ func New(ctx context.Context, o Options) (*App, error) {
 		return nil, err
 	}
 	a.current.Store(built)
-	if a.store, err = store.Open(ctx, store.Options{URL: config.Store.URL, MaxOpen: config.Store.MaxOpenCards}); err != nil {
-		return nil, err
-	}
-	a.stack.Push("store", func(context.Context) error { return a.store.Close() })
-	if err := a.wire(ctx, built); err != nil {
-		return nil, fmt.Errorf("%w (stopped: %w)", err, a.stack.Unwind(ctx))
+	if err := a.open(ctx, built); err != nil {
+		return nil, errors.Join(err, a.stack.Unwind(ctx))
 	}
 	return a, nil
+}
+
+// open takes the store, which nobody else may serve, and makes what works on it.
+func (a *App) open(ctx context.Context, built *assembly) error {
+	config := built.config
+	path, err := config.Store.URL.Path()
+	if err != nil {
+		return err
+	}
+	unlock, err := sqlstore.Lock(path)
+	if err != nil {
+		return err
+	}
+	a.stack.Push("lock", func(context.Context) error { return unlock() })
+	if a.store, err = store.Open(ctx, store.Options{URL: config.Store.URL, MaxOpen: config.Store.MaxOpenCards}); err != nil {
+		return err
+	}
+	a.stack.Push("store", func(context.Context) error { return a.store.Close() })
+	return a.wire(ctx, built)
 }
 
 // wire makes the parts and connects them. Nothing runs yet.

@@ -29,6 +29,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/httpserve"
 	"github.com/fleetwatch/fleetwatch/internal/lifecycle"
 	"github.com/fleetwatch/fleetwatch/internal/metrics"
+	"github.com/fleetwatch/fleetwatch/internal/sqlstore"
 )
 
 const (
@@ -107,6 +108,15 @@ func New(ctx context.Context, o Options) (*App, error) {
 }
 
 func (a *App) open(ctx context.Context, built *assembly) error {
+	path, err := built.config.Store.URL.Path()
+	if err != nil {
+		return err
+	}
+	unlock, err := sqlstore.Lock(path)
+	if err != nil {
+		return err
+	}
+	a.stack.Push("lock", func(context.Context) error { return unlock() })
 	a.metrics = meter.New(a.registry, built.config.Currency)
 	book, interrupted, err := ledger.New(ctx, ledger.Options{
 		URL: built.config.Store.URL, Zone: built.zone, States: a.states.take, Events: a.states.events, Observe: a.committed,
@@ -142,7 +152,7 @@ func (a *App) open(ctx context.Context, built *assembly) error {
 func (a *App) committed(took time.Duration, rows int, err error) {
 	a.metrics.Commit(took)
 	if err != nil && rows == 0 {
-		a.log.Error("keeping the state of backends failed", "error", err)
+		a.log.Error("storing what no request waits for failed", "error", err)
 	}
 }
 

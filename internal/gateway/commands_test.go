@@ -2,6 +2,8 @@ package gateway_test
 
 import (
 	"bytes"
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway"
 	"github.com/fleetwatch/fleetwatch/internal/program"
+	"github.com/fleetwatch/fleetwatch/internal/sqlstore"
 )
 
 func run(t *testing.T, args ...string) (code int, out string) {
@@ -87,5 +90,23 @@ backends:
 	}
 	if t.Failed() {
 		t.Log(out)
+	}
+}
+
+// TestTwoGatewaysDoNotShareAStore: each keeps in memory which rows the sums hold.
+func TestTwoGatewaysDoNotShareAStore(t *testing.T) {
+	config := writeConfig(t, settings{providers: "http://127.0.0.1:1"})
+	g := start(t, config)
+	o := gateway.Options{ConfigFile: config, Log: slog.New(slog.DiscardHandler)}
+	if _, err := gateway.New(t.Context(), o); !errors.Is(err, sqlstore.ErrServed) {
+		t.Errorf("a second gateway on the same store: %v", err)
+	}
+	g.stop()
+	second, err := gateway.New(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Stop(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

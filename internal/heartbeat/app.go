@@ -25,6 +25,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/lifecycle"
 	"github.com/fleetwatch/fleetwatch/internal/metrics"
 	"github.com/fleetwatch/fleetwatch/internal/redact"
+	"github.com/fleetwatch/fleetwatch/internal/sqlstore"
 )
 
 const (
@@ -148,15 +149,15 @@ func (a *App) open(ctx context.Context, p *plan) error {
 	if err != nil {
 		return err
 	}
-	if a.ledger, err = ledger.Open(ctx, p.config.Store.URL); err != nil {
-		return err
-	}
-	a.stack.Push("store", func(context.Context) error { return a.ledger.Close() })
-	unlock, err := lock(path)
+	unlock, err := sqlstore.Lock(path)
 	if err != nil {
 		return err
 	}
 	a.stack.Push("lock", func(context.Context) error { return unlock() })
+	if a.ledger, err = ledger.Open(ctx, p.config.Store.URL); err != nil {
+		return err
+	}
+	a.stack.Push("store", func(context.Context) error { return a.ledger.Close() })
 	if a.exec, err = driver.NewExec(killGrace, p.config.secrets()...); err != nil {
 		return err
 	}

@@ -457,7 +457,7 @@ func TestTwoServersDoNotShareAStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := second.Start(t.Context()); !errors.Is(err, errServed) {
+	if err := second.Start(t.Context()); !errors.Is(err, sqlstore.ErrServed) {
 		t.Errorf("got %v", err)
 	}
 }

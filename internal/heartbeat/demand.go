@@ -25,6 +25,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/run"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/worklist"
 	"github.com/fleetwatch/fleetwatch/internal/program"
+	"github.com/fleetwatch/fleetwatch/internal/sqlstore"
 )
 
 // errNoServer says that no server answers at the configured address.
@@ -57,12 +58,12 @@ func (d demand) whyRefused(p *plan, err error) error {
 	if pathErr != nil {
 		return pathErr
 	}
-	busy, lockErr := served(path)
+	busy, lockErr := sqlstore.Served(path)
 	switch {
-	case lockErr == nil && busy:
-		return fmt.Errorf("a heartbeat serves this store but does not answer at %s: %w", p.config.Server.Listen, err)
-	case lockErr != nil && !errors.Is(lockErr, syscall.ENOENT):
+	case lockErr != nil:
 		return lockErr
+	case busy:
+		return fmt.Errorf("a heartbeat serves this store but does not answer at %s: %w", p.config.Server.Listen, err)
 	}
 	return errNoServer
 }

@@ -115,17 +115,26 @@ const busyTimeout = 10 * time.Second
 
 // prepare makes the folder and the file, so that their modes are ours.
 func prepare(path string) error {
-	hint := func(err error) error {
-		return fmt.Errorf("data folder %s is not usable: %w; create it, give this user write access, or set store.url", filepath.Dir(path), err)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return hint(err)
+	if err := folder(path); err != nil {
+		return err
 	}
 	f, err := os.OpenFile(filepath.Clean(path), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return hint(err)
+		return unusable(path, err)
 	}
 	return f.Close()
+}
+
+// folder makes the folder of the store.
+func folder(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return unusable(path, err)
+	}
+	return nil
+}
+
+func unusable(path string, err error) error {
+	return fmt.Errorf("data folder %s is not usable: %w; create it, give this user write access, or set store.url", filepath.Dir(path), err)
 }
 
 func open(path string, full bool, connections int, busy time.Duration, pragmas ...string) (*sql.DB, error) {
