@@ -20,6 +20,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/confload"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/admin"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/attempt"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/backup"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/front"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/iplimit"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
@@ -60,6 +61,7 @@ type App struct {
 	states   *states
 	clients  *clients
 	queue    *queue.Queue
+	backups  *backup.Keeper
 	prober   *probe.Prober
 	ledger   *ledger.Ledger
 	registry *prometheus.Registry
@@ -117,6 +119,7 @@ func (a *App) open(ctx context.Context, built *assembly) error {
 		return err
 	}
 	a.stack.Push("lock", func(context.Context) error { return unlock() })
+	a.backups = keeper(path, func() *Config { return a.current.Load().config }, a.log, a.now)
 	a.metrics = meter.New(a.registry, built.config.Currency)
 	book, interrupted, err := ledger.New(ctx, ledger.Options{
 		URL: built.config.Store.URL, Zone: built.zone, States: a.states.take, Events: a.states.events, Observe: a.committed,
@@ -189,7 +192,7 @@ func (a *App) listen(c *Config) error {
 	})
 	a.server.Ready("ledger", a.ledgerReady)
 	a.server.Ready("backends", a.backendsReady)
-	api := &admin.Handler{View: a.view, Ledger: a.ledger, Log: a.log, Now: a.now}
+	api := &admin.Handler{View: a.view, Ledger: a.ledger, Backups: a.backups, Log: a.log, Now: a.now}
 	api.Routes(a.server.Router(), a.server.RequireRead, a.server.RequireAdmin)
 	handler := &front.Handler{
 		Plan: func() *front.Plan { return a.current.Load().plan }, Endpoints: endpoints(), Ledger: a.ledger,

@@ -11,8 +11,9 @@ import (
 
 // collector derives the state metrics at scrape time.
 type collector struct {
-	app                                                                     *App
-	state, failed, until, rpm, pools, models, size, depth, capacity, budget *prometheus.Desc
+	app                                             *App
+	state, failed, until, rpm, pools, models        *prometheus.Desc
+	size, depth, capacity, budget, backup, interval *prometheus.Desc
 }
 
 func newCollector(a *App) *collector {
@@ -30,13 +31,15 @@ func newCollector(a *App) *collector {
 		depth:    desc("gateway_queue_depth", "Requests that wait for a backend."),
 		capacity: desc("gateway_queue_capacity", "Requests that may wait for a backend at the same time."),
 		budget:   desc("gateway_budget_remaining_ratio", "Share of a client's budget for the period (day, month) that is left, 0 to 1; absent without a budget.", "client", "period"),
+		backup:   desc("gateway_last_backup_timestamp_seconds", "When the newest backup was made, in Unix seconds; 0 where there is none, absent where none is asked for."),
+		interval: desc("gateway_backup_interval_seconds", "How often a backup is made (backup.every); absent where none is asked for."),
 		size:     desc("gateway_database_size_bytes", "Size of the store's files (db, wal).", "file"),
 	}
 }
 
 // Describe implements [prometheus.Collector].
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.state, c.failed, c.until, c.rpm, c.pools, c.models, c.size, c.depth, c.capacity, c.budget} {
+	for _, d := range []*prometheus.Desc{c.state, c.failed, c.until, c.rpm, c.pools, c.models, c.size, c.depth, c.capacity, c.budget, c.backup, c.interval} {
 		ch <- d
 	}
 }
@@ -83,6 +86,25 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for file, bytes := range c.app.ledger.SizeBytes() {
 		gauge(c.size, float64(bytes), file)
+	}
+	c.collectBackups(a, gauge)
+}
+
+// collectBackups tells of the schedule of backups, and of the newest.
+func (c *collector) collectBackups(a *assembly, gauge func(*prometheus.Desc, float64, ...string)) {
+	every := a.config.Backup.Every
+	if every == 0 {
+		return
+	}
+	gauge(c.interval, every.Seconds())
+	all, err := c.app.backups.List()
+	switch {
+	case err != nil:
+		c.app.log.Warn("listing backups failed", "error", err)
+	case len(all) == 0:
+		gauge(c.backup, 0)
+	default:
+		gauge(c.backup, float64(all[0].CreatedAt.Unix()))
 	}
 }
 

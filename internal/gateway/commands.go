@@ -31,6 +31,10 @@ func Program() program.Program {
 		},
 		Check:     checkConfig,
 		HealthURL: healthURL,
+		Commands: []program.Command{
+			{Name: "backup", Summary: "Write a checked copy of the store; the gateway may be running.", Example: "gateway backup --to /mnt/safe/gateway.db", Setup: backupCommand},
+			{Name: "restore", Args: "FILE", Summary: "Put a backup in the place of the store, after checking it; the gateway must not be running. The former store is kept.", Example: "gateway restore data/backups/gateway-20261130T020000.000Z.db", Setup: restoreCommand},
+		},
 	}
 }
 

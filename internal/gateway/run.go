@@ -17,6 +17,7 @@ import (
 func (a *App) Start(context.Context) error {
 	a.stack.Go("ledger", a.ledger.Run)
 	a.stack.Go("retention", a.sweep)
+	a.stack.Go("backups", a.backups.Run)
 	a.stack.Go("probes", a.prober.Run)
 	a.stack.Go("memory", a.tidy)
 	if a.server.Addr() != "" {

@@ -16,7 +16,6 @@ func (c *Config) unavailable() []Unavailable {
 	out := []Unavailable{
 		{"shared", "limits and cooldowns shared by several gateways", differs(c.Shared, d.Shared)},
 		{"capture", "keeping bodies", differs(c.Capture, d.Capture)},
-		{"backup", "backups by schedule", c.Backup.Every != d.Backup.Every || c.Backup.Keep != d.Backup.Keep},
 	}
 	return out
 }

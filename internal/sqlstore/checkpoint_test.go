@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"testing/fstest"
 
 	"github.com/fleetwatch/fleetwatch/internal/sqlstore"
 	"github.com/fleetwatch/fleetwatch/internal/testtool"
@@ -18,10 +17,12 @@ const mebibyte = 1 << 20
 // openBlobs opens a store of blobs that copies beside its commits.
 func openBlobs(t *testing.T, limit int64) *sqlstore.DB {
 	t.Helper()
-	db, err := sqlstore.Open(t.Context(), sqlstore.Options{
-		URL: sqlstore.URL("sqlite:" + filepath.Join(t.TempDir(), "b.db")), WALLimit: limit,
-		Migrations: fstest.MapFS{"00001_blobs.sql": {Data: []byte("-- +goose Up\nCREATE TABLE blobs (id INTEGER PRIMARY KEY, data BLOB NOT NULL);\n")}},
-	})
+	return openBlobsAt(t, filepath.Join(t.TempDir(), "b.db"), limit)
+}
+
+func openBlobsAt(t *testing.T, path string, limit int64) *sqlstore.DB {
+	t.Helper()
+	db, err := sqlstore.Open(t.Context(), sqlstore.Options{URL: sqlstore.URL("sqlite:" + path), WALLimit: limit, Migrations: blobSchema()})
 	if err != nil {
 		t.Fatal(err)
 	}

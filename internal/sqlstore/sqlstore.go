@@ -195,13 +195,9 @@ func (db *DB) migrate(ctx context.Context, migrations fs.FS) error {
 	return nil
 }
 
-// Backup writes a consistent copy of the store to path, which must not exist.
-func (db *DB) Backup(ctx context.Context, path string) error {
-	if _, err := db.write.ExecContext(ctx, "VACUUM INTO ?", path); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	return os.Chmod(path, 0o600)
-}
+// Backup writes a consistent copy of the store to path, which must not exist. Commits
+// wait for it; [Copy] is for those that must not.
+func (db *DB) Backup(ctx context.Context, path string) error { return vacuumInto(ctx, db.write, path) }
 
 // Read returns the pool of readers.
 func (db *DB) Read() *sql.DB { return db.read }

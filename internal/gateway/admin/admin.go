@@ -1,6 +1,6 @@
 // Package admin is the part of the operations API that shows, and resets, what the
-// gateway knows: backends, pools, the ledger with its failover timelines, and the
-// statistics over it.
+// gateway knows: backends, pools, the ledger with its failover timelines, the
+// statistics over it, and its backups.
 //
 // No answer holds a secret: keys are masked, and so are the values of configured
 // headers, which may be credentials.
@@ -16,6 +16,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/backup"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
@@ -33,10 +34,11 @@ type View struct {
 
 // Handler serves the API.
 type Handler struct {
-	View   func() View
-	Ledger *ledger.Ledger
-	Log    *slog.Logger
-	Now    func() time.Time // as time.Now, with a monotonic part
+	View    func() View
+	Ledger  *ledger.Ledger
+	Backups *backup.Keeper
+	Log     *slog.Logger
+	Now     func() time.Time // as time.Now, with a monotonic part
 }
 
 // Routes adds the API to a router. read and change guard the two kinds of access.
@@ -52,6 +54,8 @@ func (h *Handler) Routes(r *mux.Router, read, change func(http.Handler) http.Han
 	get("/stats/daily", h.daily)
 	get("/stats/cooldown", h.cooldowns)
 	get("/stats/reliability", h.reliability)
+	get("/backups", h.backups)
+	r.Handle("/api/admin/backup", change(http.HandlerFunc(h.makeBackup))).Methods(http.MethodPost)
 	r.Handle("/api/admin/backends/{id}/reset", change(http.HandlerFunc(h.reset))).Methods(http.MethodPost)
 }
 
