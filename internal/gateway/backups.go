@@ -46,23 +46,27 @@ func backupCommand(set *flag.FlagSet) program.Run {
 			return err
 		}
 		k := keeper(path, func() *Config { return c }, env.Log, time.Now)
-		made, file, err := backup.Backup{}, "", error(nil)
-		if *to == "" {
-			made, err = k.Make(ctx)
-			file = filepath.Join(string(c.Backup.Dir), made.Name)
-		} else {
-			file = *to
-			if info, statErr := os.Stat(file); statErr == nil && info.IsDir() {
-				file = filepath.Join(file, backup.NameOf(time.Now()))
-			}
-			made, err = k.MakeAt(ctx, file)
-		}
+		made, file, err := makeBackup(ctx, k, *to)
 		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(env.Stdout, "%s (%d bytes)\n", file, made.SizeBytes)
 		return err
 	}
+}
+
+// makeBackup makes one in the keeper's folder, or where the caller says, and returns
+// its path.
+func makeBackup(ctx context.Context, k *backup.Keeper, to string) (made backup.Backup, file string, err error) {
+	if to == "" {
+		made, err = k.Make(ctx)
+		return made, filepath.Join(k.Settings().Dir, made.Name), err
+	}
+	if info, err := os.Stat(to); err == nil && info.IsDir() {
+		to = filepath.Join(to, backup.NameOf(k.Now()))
+	}
+	made, err = k.MakeAt(ctx, to)
+	return made, to, err
 }
 
 // restoreCommand puts a backup in the place of the store. The gateway must not run.

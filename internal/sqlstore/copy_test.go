@@ -177,6 +177,16 @@ func TestReplace(t *testing.T) {
 	if n := blobs(t, fresh); n != 1 {
 		t.Errorf("%d blobs where there was none, want 1", n)
 	}
+	orphan := filepath.Join(dir, "orphan.db") // the file is gone, its log is not
+	if err := os.WriteFile(orphan+"-wal", raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sqlstore.Replace(t.Context(), orphan, backup, now); err != nil {
+		t.Fatal(err)
+	}
+	if n := blobs(t, orphan); n != 1 {
+		t.Errorf("%d blobs beside a log of another store, want 1", n)
+	}
 	damaged := filepath.Join(dir, "damaged.db")
 	for name, content := range map[string]string{damaged: "not a database", damaged + "-wal": "its log"} {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {

@@ -137,7 +137,7 @@ func (k *Keeper) room(dir string) error {
 	if err := syscall.Statfs(dir, &disk); err != nil {
 		return fmt.Errorf("looking for room in %s: %w", dir, err)
 	}
-	if free := int64(disk.Bavail) * int64(disk.Bsize); free < need { //nolint:gosec // sizes of disks are far from the limits
+	if free := int64(disk.Bavail) * int64(disk.Bsize); free < need { //nolint:unconvert // its type differs between systems
 		return fmt.Errorf("no room for a backup in %s: it may take %d MiB, %d MiB are free; free space there, or set backup.dir", dir, need>>20, free>>20)
 	}
 	return nil

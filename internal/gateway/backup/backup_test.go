@@ -93,6 +93,9 @@ func TestBackupsAreMadeListedAndRemoved(t *testing.T) {
 	if entries, err := os.ReadDir(r.settings.Dir); err != nil || len(entries) != 5 {
 		t.Errorf("files of others were removed: %v, %v", entries, err)
 	}
+	if err := prune(r.settings, r.now.Add(10*365*24*time.Hour)); err != nil || len(r.names(t)) != 1 {
+		t.Errorf("the newest is not kept: %v, %v", r.names(t), err)
+	}
 	r.settings.Keep = 0
 	r.now = r.now.Add(10 * 365 * 24 * time.Hour)
 	if _, err := r.Make(t.Context()); err != nil {

@@ -164,7 +164,7 @@ func TestAStoreFromBeforeFolds(t *testing.T) {
 	}
 	storeRows(t, l, r.row(l))
 	end()
-	l, _, end = unrun(t, path)
+	l, _, _ = unrun(t, path)
 	if n := checkFolded(t, l); n != 21 {
 		t.Errorf("%d requests, want 21", n)
 	}
