@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -23,7 +24,7 @@ const (
 type folding struct {
 	asked   chan chan<- struct{} // readers that need the sums now
 	stopped chan struct{}        // closed when Run has returned
-	behind  atomic.Bool          // rows are stored that the sums do not hold
+	behind  atomic.Bool          // rows are stored, or are being stored, that the sums do not hold
 
 	// Of Run alone, once New has returned.
 	pending *rollups  // what the sums lack
@@ -47,13 +48,20 @@ func (f *folding) lower(batch []*entry) int64 {
 	return floor
 }
 
+// taking notes that rows are about to be stored: readers of the store may see them
+// before took is told.
+func (f *folding) taking(batch []*entry) {
+	if slices.ContainsFunc(batch, func(e *entry) bool { return e.ended }) {
+		f.behind.Store(true)
+	}
+}
+
 // took notes that a commit holds the rows.
 func (f *folding) took(batch []*entry) {
 	f.floor = f.lower(batch)
 	for _, e := range batch {
 		if e.counts {
 			f.pending.add(&e.share)
-			f.behind.Store(true)
 		}
 	}
 }
@@ -61,7 +69,8 @@ func (f *folding) took(batch []*entry) {
 // fold adds what is pending to the sums, all of it or nothing. What could not be added
 // stays pending.
 func (l *Ledger) fold(now time.Time) {
-	if !l.behind.Load() {
+	if l.pending.empty() {
+		l.behind.Store(false)
 		return
 	}
 	ctx := context.Background() // its end is of use to every reader, no one of them may end it
@@ -130,8 +139,8 @@ func (l *Ledger) settle(ctx context.Context, tx *sql.Tx) (interrupted int64, err
 		l.take(r)
 		interrupted++
 	}, selectOpen)
-	if err != nil {
-		return 0, err
+	if err != nil || l.pending.empty() {
+		return 0, err // a start that finds all in order needs no space on the disk
 	}
 	if _, err := tx.ExecContext(ctx, `UPDATE requests SET status = 'interrupted' WHERE status IN ('pending', 'streaming')`); err != nil {
 		return 0, fmt.Errorf("marking interrupted requests: %w", err)

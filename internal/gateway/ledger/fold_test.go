@@ -170,6 +170,31 @@ func TestAStoreFromBeforeFolds(t *testing.T) {
 	}
 }
 
+// TestAStartThatFindsAllInOrderWritesNothing, so that it succeeds on a full disk.
+func TestAStartThatFindsAllInOrderWritesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l.db")
+	l, _, end := unrun(t, path)
+	r := newRandom(14)
+	storeRows(t, l, r.row(l), r.row(l))
+	l.fold(time.Now())
+	refuse(t, l, "folds", true)
+	end()
+	for range 2 {
+		l, _, end = unrun(t, path)
+		if n := checkFolded(t, l); n != 2 {
+			t.Errorf("%d requests, want 2", n)
+		}
+		end()
+	}
+	l, _, _ = unrun(t, path)
+	refuse(t, l, "folds", false)
+	storeRows(t, l, r.row(l))
+	l.fold(time.Now())
+	if n := checkFolded(t, l); n != 3 {
+		t.Errorf("%d requests, want 3", n)
+	}
+}
+
 // TestTheSumsAreReadAsTheRowsAre: who has seen a commit sees it in every sum, and
 // without a reader they follow by themselves.
 func TestTheSumsAreReadAsTheRowsAre(t *testing.T) {

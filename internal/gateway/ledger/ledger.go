@@ -267,6 +267,7 @@ func (l *Ledger) commit(batch []*entry) {
 		return
 	}
 	ctx := context.Background() // several requests wait for it, no one of them may end it
+	l.taking(batch)
 	err := l.keep(ctx, batch, open, started)
 	if err == nil {
 		l.took(batch)

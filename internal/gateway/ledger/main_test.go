@@ -11,10 +11,11 @@ import (
 // The test binary is also a process that can be killed, or denied space: these
 // variables say what it does, and with which file.
 const (
-	childRole = "LEDGER_TEST_ROLE"
-	childPath = "LEDGER_TEST_PATH"
-	roleLoad  = "load"
-	roleFull  = "full"
+	childRole     = "LEDGER_TEST_ROLE"
+	childPath     = "LEDGER_TEST_PATH"
+	roleLoad      = "load"
+	roleFull      = "full"
+	roleRetention = "retention"
 )
 
 func TestMain(m *testing.M) {
@@ -22,6 +23,8 @@ func TestMain(m *testing.M) {
 	switch path := os.Getenv(childPath); os.Getenv(childRole) {
 	case roleLoad:
 		err = playLoad(path, os.Stdout)
+	case roleRetention:
+		err = playRetention(path, os.Stdout)
 	case roleFull:
 		err = playFull(path, os.Stdout)
 	default:

@@ -116,6 +116,8 @@ func (r *rollups) add(x *share) {
 	r.hourly[x.hour], r.daily[x.day] = hour, day
 }
 
+func (r *rollups) empty() bool { return len(r.hourly) == 0 }
+
 // forget lets go of what was gathered, once it is written.
 func (r *rollups) forget() {
 	clear(r.hourly)

@@ -231,11 +231,14 @@ func copyStore(t *testing.T, l *Ledger, path string) string {
 	return to
 }
 
-// refuse has every insert into the table fail, or none any more.
+// refuse has every insert into the table fail, or every update of folds; or none any
+// more.
 func refuse(t *testing.T, l *Ledger, table string, on bool) {
 	t.Helper()
 	query := `DROP TRIGGER refuse`
-	if on {
+	if on && table == "folds" {
+		query = `CREATE TRIGGER refuse BEFORE UPDATE ON folds BEGIN SELECT raise(FAIL, 'refused'); END`
+	} else if on {
 		query = `CREATE TRIGGER refuse BEFORE INSERT ON ` + table + ` BEGIN SELECT raise(FAIL, 'refused'); END`
 	}
 	if err := l.db.Write(t.Context(), func(tx *sql.Tx) error { _, err := tx.Exec(query); return err }); err != nil {

@@ -25,16 +25,23 @@ const (
 type aged struct {
 	table string
 	key   []string
+	which string // of the old lines; "" = all
 }
 
-func requestsByAge() aged  { return aged{"requests", []string{"id"}} }
-func pinsByAge() aged      { return aged{"response_pins", []string{"created_at", "client", "response_id"}} }
-func hourlyByAge() aged    { return aged{"hourly", []string{"hour", "backend", "model", "client"}} }
-func dailyByAge() aged     { return aged{"daily", []string{"day", "pool", "backend", "client"}} }
-func cooldownsByAge() aged { return aged{"cooldown_events", []string{"started_at", "backend"}} }
+// counted are requests that the sums hold, so that no other is lost to them by
+// an end of the process before the next fold. Those that are open count once they end.
+const counted = ` AND status NOT IN ('pending', 'streaming') AND fold <> (SELECT number FROM folds)`
 
-// Sweep deletes the requests and the pins of responses from before, in batches. The
-// sums keep what was deleted.
+func requestsByAge() aged { return aged{"requests", []string{"id"}, counted} }
+func pinsByAge() aged {
+	return aged{"response_pins", []string{"created_at", "client", "response_id"}, ""}
+}
+func hourlyByAge() aged    { return aged{"hourly", []string{"hour", "backend", "model", "client"}, ""} }
+func dailyByAge() aged     { return aged{"daily", []string{"day", "pool", "backend", "client"}, ""} }
+func cooldownsByAge() aged { return aged{"cooldown_events", []string{"started_at", "backend"}, ""} }
+
+// Sweep deletes the requests that have ended and the pins of responses from before, in
+// batches. The sums keep what was deleted; what they could not take yet stays.
 func (l *Ledger) Sweep(ctx context.Context, before time.Time) error {
 	if err := l.fresh(ctx); err != nil {
 		return fmt.Errorf("deleting old requests: %w", err)
@@ -94,16 +101,16 @@ func (a *aged) delete(ctx context.Context, tx *sql.Tx, bound int64, n int) (more
 	for i := range last {
 		into[i] = &last[i]
 	}
-	err = tx.QueryRowContext(ctx, `SELECT `+key+` FROM `+a.table+` WHERE `+a.key[0]+` < ? ORDER BY `+key+` LIMIT 1 OFFSET ?`, bound, n-1).Scan(into...)
+	err = tx.QueryRowContext(ctx, `SELECT `+key+` FROM `+a.table+` WHERE `+a.key[0]+` < ?`+a.which+` ORDER BY `+key+` LIMIT 1 OFFSET ?`, bound, n-1).Scan(into...)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		_, err = tx.ExecContext(ctx, `DELETE FROM `+a.table+` WHERE `+a.key[0]+` < ?`, bound) //nolint:gosec // names of our own
+		_, err = tx.ExecContext(ctx, `DELETE FROM `+a.table+` WHERE `+a.key[0]+` < ?`+a.which, bound) //nolint:gosec // names of our own
 		return false, err
 	case err != nil:
 		return false, err
 	}
 	places := strings.TrimSuffix(strings.Repeat("?, ", len(last)), ", ")
-	_, err = tx.ExecContext(ctx, `DELETE FROM `+a.table+` WHERE (`+key+`) <= (`+places+`)`, last...) //nolint:gosec // names of our own
+	_, err = tx.ExecContext(ctx, `DELETE FROM `+a.table+` WHERE (`+key+`) <= (`+places+`)`+a.which, last...) //nolint:gosec // names of our own
 	return true, err
 }
 
