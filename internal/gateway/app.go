@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -82,6 +83,13 @@ func Load(file string) (*Config, error) {
 	c := DefaultConfig()
 	if err := confload.Load(file, c); err != nil {
 		return nil, err
+	}
+	if c.Backup.Dir == "" {
+		path, err := c.Store.URL.Path()
+		if err != nil {
+			return nil, fmt.Errorf("store.url: %w", err)
+		}
+		c.Backup.Dir = confload.Path(filepath.Join(filepath.Dir(path), "backups"))
 	}
 	return c, nil
 }

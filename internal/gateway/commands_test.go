@@ -27,7 +27,7 @@ func TestCheckConfig(t *testing.T) {
 	if code != 0 {
 		t.Fatal(out)
 	}
-	for _, want := range []string{"not available in this version", "daily_budget: 3", "tpm_limit: 5", "shared", "capture"} {
+	for _, want := range []string{"not available in this version", "daily_budget: 3", "tpm_limit: 5", "dir: " + filepath.Join(filepath.Dir(config), "backups"), "shared", "capture"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("does not say %q:\n%s", want, out)
 		}
@@ -56,7 +56,7 @@ routing: {pools: [primary, primary], strategy: random, affinity: x, max_attempts
 ledger: {on_error: maybe}
 cooldown: {base: 1m, max: 30s, jitter: 3, failures_before_error: 0}
 retention: {requests: 1h}
-backup: {dir: "", every: 1s, keep: 500ms}
+backup: {every: 1s, keep: 500ms}
 currency: ""
 timezone: Mars
 health: {interval: 1ms, path: models}
@@ -77,7 +77,7 @@ backends:
 		"server.max_body", "server.shutdown_grace", "server.trusted_proxies[0]", "needs a token: set admin.token", "store.encryption_keys[0]", "clients.auth: open is for this machine only",
 		"clients.declared[0].name", "clients.declared[0].key", "another client is named", "another client has the same key", "clients.declared[2].expires", "routing.pools[1]", "routing.strategy",
 		"routing.affinity", "routing.max_attempts", "routing.idle_timeout", "routing.emergency_rpm_fraction", "ledger.on_error", "cooldown.max", "cooldown.jitter", "cooldown.failures_before_error",
-		"retention.requests", "backup.dir", "backup.every", "backup.keep", "currency", "timezone", "backends[1].pool", "backends[1].api[0]", "backends[1].base_url", "backends[1].api_key", "backends[1].headers.Authorization", "backends[1].models",
+		"retention.requests", "backup.every", "backup.keep", "currency", "timezone", "backends[1].pool", "backends[1].api[0]", "backends[1].base_url", "backends[1].api_key", "backends[1].headers.Authorization", "backends[1].models",
 		"another backend is named", "backends[2].base_url", "backends[2].models.m.price_per_mtok", "health.interval", "health.path", "ip_rate_limit", "backends[0].base_url: expected a port",
 		"backends[0].api_key", "backends[0].headers.Upgrade", "backends[0].headers.a b", "backends[0].models.m.native_id", "backends[0].models.m.input_modalities[0]", "backends[0].models.m.price_per_mtok",
 		"clients.declared[3].name", "clients.declared[3].key", "clients.declared[3].daily_budget", "clients.declared[3].monthly_budget", "routing.queue.max_depth", "routing.queue.timeout",

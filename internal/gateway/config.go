@@ -141,7 +141,7 @@ type RetentionConfig struct {
 
 // BackupConfig is the backup by schedule.
 type BackupConfig struct {
-	Dir   confload.Path `yaml:"dir"`
+	Dir   confload.Path `yaml:"dir"` // empty = the folder backups beside the store
 	Every time.Duration `yaml:"every"`
 	Keep  time.Duration `yaml:"keep"`
 }
@@ -217,7 +217,7 @@ func DefaultConfig() *Config {
 		IPRateLimit: IPRateLimitConfig{MaxRequests: 1200, WindowMS: 60_000},
 		Capture:     CaptureConfig{Level: "errors", MaxBody: 64 << 10, Retention: 3 * day},
 		Retention:   RetentionConfig{Requests: 30 * day, Hourly: 400 * day},
-		Backup:      BackupConfig{Dir: "data/backups", Every: day, Keep: 30 * day},
+		Backup:      BackupConfig{Every: day, Keep: 30 * day},
 		Currency:    "USD",
 		Timezone:    "Asia/Shanghai",
 	}

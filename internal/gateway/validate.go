@@ -206,9 +206,6 @@ func (c *Config) validateTimes(r *confload.Report) {
 	if c.Retention.Requests != 0 && c.Retention.Requests < day {
 		r.Errorf("retention.requests", "expected 0 (for ever) or at least 1d, got %s", c.Retention.Requests)
 	}
-	if b := c.Backup; b.Dir == "" {
-		r.Errorf("backup.dir", "expected a folder, such as data/backups")
-	}
 	if b := c.Backup; b.Every != 0 && b.Every < time.Minute {
 		r.Errorf("backup.every", "expected 0 (none by schedule) or at least 1m, got %s", b.Every)
 	}
