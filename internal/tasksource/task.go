@@ -42,6 +42,11 @@ type Task struct {
 	Title      string
 	State      State
 	Priority   Priority
+	// Assignee is whose task it is, where the source is read for everybody at once.
+	Assignee string
+	// Parked says that its source keeps a task that is to do for later: nobody is to
+	// begin it yet.
+	Parked bool
 	// Mark changes exactly when the task makes progress.
 	Mark string
 	// Touched is when the source was last changed where it holds the task: the
@@ -59,9 +64,9 @@ type Task struct {
 }
 
 // Workable reports whether the task can be worked on now: it is in progress, or
-// to do and waits for nothing.
+// to do, not kept for later, and waits for nothing.
 func (t Task) Workable() bool {
-	return t.State == InProgress || t.State == Todo && len(t.BlockedBy) == 0
+	return t.State == InProgress || t.State == Todo && !t.Parked && len(t.BlockedBy) == 0
 }
 
 // Resolve sets BlockedBy and Cycle. A dependency is met when a task with that id,
