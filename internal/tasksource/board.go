@@ -69,6 +69,10 @@ func (b *Board) AddAssignee(id string, names ...string) {
 	}
 }
 
+// MaxID is how long the id of a task may be in a source that is read for everybody,
+// in bytes.
+const MaxID = 200
+
 // maxTitle bounds titles, in characters.
 const maxTitle = 200
 

@@ -217,7 +217,9 @@ func dependsOn(text json.RawMessage) ([]string, error) {
 		list = strings.Split(one, ",")
 	}
 	for n, name := range list {
-		list[n] = strings.TrimSpace(name)
+		if list[n] = strings.TrimSpace(name); len(list[n]) > tasksource.MaxID {
+			return nil, fmt.Errorf("metadata.depends_on: expected ids of at most %d bytes", tasksource.MaxID)
+		}
 	}
 	return slices.DeleteFunc(list, func(name string) bool { return name == "" }), nil
 }

@@ -109,8 +109,8 @@ func (s *Source) issues(ctx context.Context) ([]issue, error) {
 			return nil, fmt.Errorf(`%s: expected {"issues": [...]}`, issueList(offset))
 		}
 		for i, one := range *p.Issues {
-			if one.ID == "" {
-				return nil, fmt.Errorf("%s: issues[%d].id: expected the issue's id", s.name(issueList(offset)), i)
+			if one.ID == "" || len(one.ID) > tasksource.MaxID || len(one.Identifier) > tasksource.MaxID {
+				return nil, fmt.Errorf("%s: issues[%d].id: expected the issue's id, of at most %d bytes", s.name(issueList(offset)), i, tasksource.MaxID)
 			}
 			if first, twice := at[one.ID]; twice {
 				all[first] = one

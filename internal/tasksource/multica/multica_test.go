@@ -225,11 +225,12 @@ func TestAnythingElseIsUnknown(t *testing.T) {
 
 func TestIssuesThatMakeNoSense(t *testing.T) {
 	for name, c := range map[string]struct{ issue, want string }{
-		"no id":         {`{"status":"todo"}`, "issues[0].id: expected the issue's id"},
-		"a number":      {`{"id":1}`, "expected JSON"},
-		"a bad time":    {`{"id":"1","status":"todo","updated_at":"yesterday"}`, `issue 1: the time of its last progress: expected a time like 2026-11-30T08:00:00Z, got "yesterday"`},
-		"a bad depends": {`{"id":"1","status":"todo","assignee_id":"u","metadata":{"depends_on":{"a":1}}}`, "metadata.depends_on: expected issues like"},
-		"a bad status":  {`{"id":"1","identifier":"MUL-1","status":"","assignee_id":"u"}`, "issue MUL-1: status"},
+		"no id":          {`{"status":"todo"}`, "issues[0].id: expected the issue's id"},
+		"a number":       {`{"id":1}`, "expected JSON"},
+		"a bad time":     {`{"id":"1","status":"todo","updated_at":"yesterday"}`, `issue 1: the time of its last progress: expected a time like 2026-11-30T08:00:00Z, got "yesterday"`},
+		"a bad depends":  {`{"id":"1","status":"todo","assignee_id":"u","metadata":{"depends_on":{"a":1}}}`, "metadata.depends_on: expected issues like"},
+		"a long depends": {`{"id":"1","status":"todo","assignee_id":"u","metadata":{"depends_on":"` + strings.Repeat("x", 201) + `"}}`, "metadata.depends_on: expected ids of at most 200 bytes"},
+		"a bad status":   {`{"id":"1","identifier":"MUL-1","status":"","assignee_id":"u"}`, "issue MUL-1: status"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t)

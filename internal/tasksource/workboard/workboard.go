@@ -38,7 +38,7 @@ type Options struct {
 }
 
 // passed are the variables of OpenClaw's own that its program gets.
-var passed = []string{"OPENCLAW_CONFIG_PATH", "OPENCLAW_STATE_DIR", "OPENCLAW_GATEWAY_TOKEN", "OPENCLAW_GATEWAY_PASSWORD", "OPENCLAW_GATEWAY_PORT", "NODE_EXTRA_CA_CERTS"}
+var passed = []string{"OPENCLAW_CONFIG_PATH", "OPENCLAW_GATEWAY_TOKEN", "OPENCLAW_GATEWAY_PASSWORD", "OPENCLAW_GATEWAY_PORT", "NODE_EXTRA_CA_CERTS"}
 
 // Read returns the cards of all agents; an assignee is the id of an agent in
 // OpenClaw. It takes as long as the program, several seconds.
@@ -115,13 +115,15 @@ func boardOf(cards []card) (tasksource.Board, error) {
 	seen, waits := map[string]bool{}, map[string][]string{}
 	for i, c := range cards {
 		switch {
-		case c.ID == "":
-			return tasksource.Board{}, fmt.Errorf("cards[%d].id: expected the card's id", i)
+		case c.ID == "" || len(c.ID) > tasksource.MaxID:
+			return tasksource.Board{}, fmt.Errorf("cards[%d].id: expected the card's id, of at most %d bytes", i, tasksource.MaxID)
 		case seen[c.ID]:
 			return tasksource.Board{}, fmt.Errorf("cards[%d].id: %q is the id of an earlier card", i, c.ID)
 		}
 		seen[c.ID] = true
-		c.addWaits(waits)
+		if err := c.addWaits(waits); err != nil {
+			return tasksource.Board{}, fmt.Errorf("cards[%d].%w", i, err)
+		}
 		place, known := placeOf(c.Status)
 		switch {
 		case c.Metadata.ArchivedAt > 0 && place.state != tasksource.Done:
@@ -140,16 +142,19 @@ func boardOf(cards []card) (tasksource.Board, error) {
 
 // addWaits notes which cards wait for which, as the card's links tell: a card waits
 // for its parent and for what blocks it. Either of the two may hold the link.
-func (c card) addWaits(waits map[string][]string) {
-	for _, link := range c.Metadata.Links {
+func (c card) addWaits(waits map[string][]string) error {
+	for i, link := range c.Metadata.Links {
 		switch to := link.TargetCardID; {
 		case to == "": // leads elsewhere
+		case len(to) > tasksource.MaxID:
+			return fmt.Errorf("metadata.links[%d].targetCardId: expected an id of at most %d bytes", i, tasksource.MaxID)
 		case link.Type == "parent", link.Type == "blocked_by":
 			waits[c.ID] = append(waits[c.ID], to)
 		case link.Type == "child", link.Type == "blocks":
 			waits[to] = append(waits[to], c.ID)
 		}
 	}
+	return nil
 }
 
 // assignee is the agent that the card is given to, else the one that took it.

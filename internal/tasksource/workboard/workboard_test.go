@@ -141,6 +141,8 @@ func TestGarbageIsUnknown(t *testing.T) {
 		"cards null":    {`{"cards":null}`, `expected {"cards": [...]}`},
 		"a text as id":  {`{"cards":[{"id":1,"status":"todo"}]}`, "cannot unmarshal number"},
 		"no id":         {`{"cards":[{"id":"1","status":"todo"},{"status":"todo"}]}`, "cards[1].id: expected the card's id"},
+		"a long link":   {`{"cards":[{"id":"1","status":"todo","metadata":{"links":[{"type":"parent","targetCardId":"` + strings.Repeat("x", 201) + `"}]}}]}`, "cards[0].metadata.links[0].targetCardId: expected an id of at most 200 bytes"},
+		"a long id":     {`{"cards":[{"id":"` + strings.Repeat("x", 201) + `","status":"todo"}]}`, "of at most 200 bytes"},
 		"twice":         {`{"cards":[{"id":"1","status":"todo"},{"id":"1","status":"done"}]}`, "is the id of an earlier card"},
 		"too many":      {`{"cards":[` + strings.Repeat(`{"id":"1"},`, 10_000) + `{"id":"1"}]}`, "more than 10000 cards"},
 		"10 MB":         {`{"cards":["` + strings.Repeat("x", 10<<20) + `"]}`, "too much output"},
