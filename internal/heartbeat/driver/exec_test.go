@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -192,6 +193,43 @@ setsid sh -c 'echo $$ > session; exec sleep 600' >/dev/null 2>&1 &
 		if Born(pidIn(dir, name)) != 0 {
 			t.Errorf("%s lives", name)
 		}
+	}
+}
+
+// TestGuests: a process that is no run is neither ended with one that is, nor waited
+// for by anybody but its owner, though it is a child like those that runs leave.
+func TestGuests(t *testing.T) {
+	e := newExec(t, 10*time.Millisecond)
+	guest := exec.Command("/bin/sh", "-c", "read line; exit 7")
+	guest.Env = []string{GuestMark}
+	input, err := guest.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave, err := e.Host(func() (int, error) {
+		if err := guest.Start(); err != nil {
+			return 0, err
+		}
+		return guest.Process.Pid, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if got := e.Run(ctx, shell("sleep 60"), Call{RunID: "run-1"}, func(Process) {}); got.Outcome != beat.OutcomeTimeout {
+		t.Fatalf("got %+v", got)
+	}
+	_ = input.Close()
+	await(t, func() bool { return Born(guest.Process.Pid) == 0 })
+	e.Reap()
+	err = guest.Wait()
+	leave()
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 7 {
+		t.Errorf("the guest ended with %v", err)
+	}
+	if _, err := e.Host(func() (int, error) { return 0, os.ErrNotExist }); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a guest that could not be started: %v", err)
 	}
 }
 

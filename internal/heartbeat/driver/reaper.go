@@ -42,6 +42,24 @@ func (r *reaper) start(id string, fork func() (int, error)) (entered, error) {
 	return entered{reaper: r, pid: pid, id: id}, nil
 }
 
+// guest is the account's name for processes that are no runs.
+const guest = "guest"
+
+// GuestMark is the variable that marks a process as none of a run's; whoever starts
+// one by [Exec.Host] gives it to the process.
+const GuestMark = MarkVariable + "=" + guest
+
+// Host runs fork, which starts a process that is no run and returns its id, and keeps
+// account of it until leave, which is to be called after it was waited for. Without
+// that, it would be taken for something that a run left behind, and ended.
+func (e *Exec) Host(fork func() (pid int, err error)) (leave func(), err error) {
+	entry, err := e.reaper.start(guest, fork)
+	if err != nil {
+		return nil, err
+	}
+	return entry.leave, nil
+}
+
 // leave takes the run out of the account, after all of it ended or was let go.
 func (e entered) leave() { e.reaper.runs.CompareAndDelete(e.pid, e.id) }
 

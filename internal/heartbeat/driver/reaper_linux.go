@@ -104,7 +104,7 @@ func (r *reaper) members(leader int, id string, group bool) []int {
 		if n, ok := pid.(int); ok {
 			leaders[n] = true
 		}
-		if run != id {
+		if run != id && run != guest {
 			others++
 		}
 		return true
