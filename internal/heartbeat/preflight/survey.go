@@ -12,15 +12,6 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/tasksource"
 )
 
-// Source is one task source that can be read.
-type Source struct {
-	Name string
-	// Cache is how long an answer is used again; Timeout is of one question.
-	Cache, Timeout time.Duration
-	// Read returns all tasks of the agent, done ones included, or an error.
-	Read func(context.Context, fleet.Agent) ([]tasksource.Task, error)
-}
-
 // Reading is what the sources of an agent said. The tasks are those of the sources
 // that are ok, resolved against each other.
 type Reading struct {
@@ -34,9 +25,10 @@ type Stat struct {
 	Took time.Duration // the slowest of those answers
 }
 
-// Survey reads the sources of agents. Each source of an agent is read by one
-// goroutine at a time; a read that does not end is waited for no longer than its
-// timeout, and no second one is started behind it.
+// Survey reads the sources of agents. Each source of an agent, or of all, is read by
+// one goroutine at a time; a read that does not end is waited for no longer than its
+// timeout, and no second one is started behind it. A source that is read for all is
+// asked once in its cache's time, whoever wants to know.
 type Survey struct {
 	life context.Context //nolint:containedctx // of all reads; ended by Close
 	end  context.CancelFunc
@@ -46,22 +38,6 @@ type Survey struct {
 	closed  bool
 	sources map[string]Source
 	cells   map[cellKey]*cell
-}
-
-type cellKey struct{ agent, source string }
-
-// cell is one source of one agent.
-type cell struct {
-	running chan struct{} // closed when the read that is under way ends; nil = none
-	answer  answer
-}
-
-type answer struct {
-	at      time.Time // when the read began; zero = never read
-	took    time.Duration
-	tasks   []tasksource.Task
-	err     error
-	success time.Time
 }
 
 // NewSurvey returns a survey that can read the sources.
@@ -112,6 +88,7 @@ func (s *Survey) Read(ctx context.Context, agent fleet.Agent, fresh bool) Readin
 	}
 	wg.Wait()
 	out := Reading{Sources: make([]beat.Source, 0, len(names))}
+	var others []tasksource.Task
 	for i, name := range names {
 		source := beat.Source{Name: name, State: beat.SourceOK, LastSuccess: answers[i].success.UTC()}
 		if answers[i].success.IsZero() {
@@ -122,8 +99,10 @@ func (s *Survey) Read(ctx context.Context, agent fleet.Agent, fresh bool) Readin
 		}
 		out.Sources = append(out.Sources, source)
 		out.Tasks = append(out.Tasks, answers[i].tasks...)
+		others = append(others, answers[i].others...)
 	}
-	out.Tasks = tasksource.Resolve(out.Tasks)
+	own := len(out.Tasks)
+	out.Tasks = tasksource.Resolve(append(out.Tasks, others...))[:own:own]
 	return out
 }
 
@@ -146,7 +125,7 @@ func (s *Survey) Stats() map[string]Stat {
 			continue
 		}
 		stat, known := out[key.source]
-		stat.Up = (stat.Up || !known) && c.answer.err == nil
+		stat.Up = (stat.Up || !known) && c.answer.err == nil && len(c.faults) == 0
 		stat.Took = max(stat.Took, c.answer.took)
 		out[key.source] = stat
 	}
@@ -162,33 +141,52 @@ var (
 func (s *Survey) ask(ctx context.Context, agent fleet.Agent, name string, fresh bool) answer {
 	s.mu.Lock()
 	source, known := s.sources[name]
+	c := s.cell(agent, source, name)
+	switch {
+	case !known:
+		c.answer = answer{at: time.Now(), err: errUnavailable}
+	case !fresh && source.fresh(c.answer):
+	case !fresh && source.usable(c.answer):
+		s.begin(c, source, agent)
+	case s.begin(c, source, agent):
+		running := c.running
+		s.mu.Unlock()
+		answer := s.await(ctx, c, running, source)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return c.part(answer, source, agent)
+	default:
+		defer s.mu.Unlock()
+		return answer{at: time.Now(), err: errClosed, success: c.answer.success}
+	}
+	defer s.mu.Unlock()
+	return c.part(c.answer, source, agent)
+}
+
+// cell returns the agent's cell of a source, or the one of all; the caller holds the
+// lock.
+func (s *Survey) cell(agent fleet.Agent, source Source, name string) *cell {
 	key := cellKey{agent.ID, name}
+	if source.All != nil {
+		key.agent = ""
+	}
 	c := s.cells[key]
 	if c == nil {
 		c = &cell{}
 		s.cells[key] = c
 	}
-	if !known {
-		c.answer = answer{at: time.Now(), err: errUnavailable}
-		defer s.mu.Unlock()
-		return c.answer
-	}
-	if !fresh && !c.answer.at.IsZero() && time.Since(c.answer.at) < source.Cache {
-		defer s.mu.Unlock()
-		return c.answer
-	}
-	if c.running == nil && s.closed {
-		defer s.mu.Unlock()
-		return answer{at: time.Now(), err: errClosed, success: c.answer.success}
-	}
-	if c.running == nil {
+	return c
+}
+
+// begin sees to it that a read is under way, and reports whether one is: none begins
+// any more once the survey is closed. The caller holds the lock.
+func (s *Survey) begin(c *cell, source Source, agent fleet.Agent) bool {
+	if c.running == nil && !s.closed {
 		c.running = make(chan struct{})
 		s.wg.Add(1)
 		go s.read(c, source, agent)
 	}
-	running := c.running
-	s.mu.Unlock()
-	return s.await(ctx, c, running, source)
+	return c.running != nil
 }
 
 // read reads once. An answer that comes when its time is over is none.
@@ -196,26 +194,21 @@ func (s *Survey) read(c *cell, source Source, agent fleet.Agent) {
 	defer s.wg.Done()
 	ctx, cancel := context.WithTimeout(s.life, source.Timeout)
 	defer cancel()
-	began := time.Now()
-	tasks, err := source.Read(ctx, agent)
-	if ctx.Err() != nil {
-		err = fmt.Errorf("no answer within %s: %w", source.Timeout, errHangs)
+	a := answer{at: time.Now()}
+	if source.All != nil {
+		a.board, a.err = source.All(ctx)
+	} else {
+		a.tasks, a.err = source.Read(ctx, agent)
 	}
+	if ctx.Err() != nil {
+		a.err = fmt.Errorf("no answer within %s: %w", source.Timeout, errHangs)
+	}
+	a.took = time.Since(a.at)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.set(began, time.Since(began), tasks, err)
+	c.set(a)
 	close(c.running)
 	c.running = nil
-}
-
-func (c *cell) set(began time.Time, took time.Duration, tasks []tasksource.Task, err error) {
-	success := c.answer.success
-	if err == nil {
-		success = began
-	} else {
-		tasks = nil
-	}
-	c.answer = answer{at: began, took: took, tasks: tasks, err: err, success: success}
 }
 
 // await waits for the read that is under way, with the source's patience.
@@ -234,8 +227,7 @@ func (s *Survey) await(ctx context.Context, c *cell, running <-chan struct{}, so
 	case ctx.Err() != nil: // the caller gave up: that says nothing about the source
 		return answer{at: time.Now(), err: ctx.Err(), success: c.answer.success}
 	default:
-		now := time.Now()
-		c.set(now, source.Timeout, nil, fmt.Errorf("no answer within %s: %w", source.Timeout, errHangs))
+		c.set(answer{at: time.Now(), took: source.Timeout, err: fmt.Errorf("no answer within %s: %w", source.Timeout, errHangs)})
 	}
 	return c.answer
 }
