@@ -26,8 +26,11 @@ const (
 )
 
 const (
-	// maxNext is how many of the tasks that could come next are listed.
+	// maxNext is how many of the tasks that could come next, and of those that wait,
+	// are listed.
 	maxNext = 10
+	// maxFor is how many of what one task waits for are listed.
+	maxFor = 5
 	// maxInstructions bounds what is taken of HEARTBEAT.md; more is an error.
 	maxInstructions = 32 << 10
 	// instructionsName is the file of the workspace that tells the agent what a
@@ -36,7 +39,8 @@ const (
 )
 
 // message is what the driver tells the agent: the first words, what is to be done
-// now, what comes next, what could not be read, and the workspace's HEARTBEAT.md.
+// now, what comes next, what has to wait, what could not be read, and the workspace's
+// HEARTBEAT.md.
 // The workspace is the folder in which the driver runs.
 func (e *Executor) message(j job.Job, a worklist.Agenda) string {
 	instructions, err := readInstructions(j.Agent.Driver.Dir)
@@ -57,8 +61,11 @@ func (e *Executor) message(j job.Job, a worklist.Agenda) string {
 			fmt.Fprintf(&b, "\n- %s（%s：%s）", task.Title, task.Source, task.ID)
 		}
 	}
-	if a.Waiting > 0 {
-		fmt.Fprintf(&b, "\n\n另有 %d 项在等待其他任务。", a.Waiting)
+	if len(a.Waiting) > 0 {
+		fmt.Fprintf(&b, "\n\n暂不能处理（%d 项）：", len(a.Waiting))
+		for _, task := range a.Waiting[:min(len(a.Waiting), maxNext)] {
+			b.WriteString("\n- " + waitingLine(task))
+		}
 	}
 	for _, source := range a.Sources {
 		if source.State != beat.SourceOK {
@@ -103,6 +110,22 @@ func nowLine(task worklist.Task, limit int) string {
 		line += "，上次进展 " + r.ProgressAt.UTC().Format(time.RFC3339)
 	}
 	return line + "）"
+}
+
+// waitingLine says what a task waits for.
+func waitingLine(task worklist.Task) string {
+	line := fmt.Sprintf("%s（%s：%s）", task.Title, task.Source, task.ID)
+	if len(task.BlockedBy) == 0 {
+		return line + "：受阻"
+	}
+	others := strings.Join(task.BlockedBy[:min(len(task.BlockedBy), maxFor)], "、")
+	if len(task.BlockedBy) > maxFor {
+		others += fmt.Sprintf(" 等 %d 项", len(task.BlockedBy))
+	}
+	if task.Cycle {
+		return line + "：互相等待，" + others
+	}
+	return line + "：等待 " + others
 }
 
 // readInstructions returns the HEARTBEAT.md of a workspace, "" where there is none.

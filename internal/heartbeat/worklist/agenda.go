@@ -16,8 +16,8 @@ type Agenda struct {
 	// Next are the others that could be begun, by urgency. They cost nothing until
 	// their turn comes.
 	Next []Task
-	// Waiting is how many tasks wait for others.
-	Waiting int
+	// Waiting are those that wait for others, or are blocked where they stand.
+	Waiting []Task
 	// Paused is how many are left out until a person releases them.
 	Paused int
 	// Recovery says that the call is the recovery of the tasks in Now.
@@ -40,8 +40,8 @@ func agendaOf(p Picture, limit int) Agenda {
 		case task.Record.Stall == Confirmed:
 			due = append(due, task)
 		case !task.Workable():
-			if len(task.BlockedBy) > 0 {
-				a.Waiting++
+			if len(task.BlockedBy) > 0 || task.State == tasksource.Blocked {
+				a.Waiting = append(a.Waiting, task)
 			}
 		case task.State == tasksource.InProgress:
 			active = append(active, task)
