@@ -54,6 +54,7 @@ type App struct {
 
 	ledger   *ledger.Ledger
 	book     *liveness.Book
+	calls    commandLines
 	survey   *preflight.Survey
 	tasks    *worklist.Tracker
 	exec     *driver.Exec
@@ -161,7 +162,8 @@ func (a *App) open(ctx context.Context, p *plan) error {
 	if a.exec, err = driver.NewExec(killGrace, p.config.secrets()...); err != nil {
 		return err
 	}
-	a.survey = preflight.NewSurvey(p.sources())
+	a.calls = newCommandLines(a.exec)
+	a.survey = preflight.NewSurvey(p.sources(a.calls))
 	a.stack.Push("task sources", a.survey.Close)
 	if a.tasks, err = worklist.Open(ctx, a.ledger, a.survey, time.Now); err != nil {
 		return err
@@ -259,7 +261,7 @@ func (a *App) apply(ctx context.Context, p *plan, starting bool) error {
 		a.book.Open(j.ID, records[j.ID].Facts)
 	}
 	a.setPlan(p)
-	a.survey.Set(p.sources())
+	a.survey.Set(p.sources(a.calls))
 	a.queue.Set(p.config.Notify)
 	a.pings.Set(p.pingKeys())
 	a.executor.Set(p.jobs, run.Limits{
@@ -331,6 +333,9 @@ func (a *App) job(id string) (job.Job, bool) {
 func (a *App) warn(p *plan) {
 	for _, line := range Unavailable(p.config, p.roster) {
 		a.log.Warn("not available in this version", "what", line)
+	}
+	for _, line := range p.unconfigured() {
+		a.log.Warn("task source is not configured", "what", line)
 	}
 	for name, target := range p.config.Notify {
 		if !target.Configured() {

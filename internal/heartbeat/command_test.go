@@ -61,15 +61,18 @@ func TestCheckConfigSaysWhatIsNotAvailable(t *testing.T) {
 	file := filepath.Join(dir, "heartbeat.yaml")
 	writeFile(t, file, testConfig+"maintenance: [{name: night, agents: [coo]}]\n")
 	writeFile(t, filepath.Join(dir, "fleet.yaml"), testRoster+
-		"  - {id: rich, model: m, patrol: true, driver: {type: exec, shell: 'true'}, probe: {unit: a.service}, sources: {workboard: {agent: a}}}\ndiscovery: {openclaw: true}\n")
+		"  - {id: rich, model: m, patrol: true, driver: {type: exec, shell: 'true'}, probe: {unit: a.service}, sources: {openclaw: {agent: a}, workboard: {agent: a}, multica: {assignee: a}}}\ndiscovery: {openclaw: true}\n")
 	code, out := commandLine(t, "check-config", "-config", file)
 	if code != 0 {
 		t.Fatal(out)
 	}
-	for _, want := range []string{"probe unit of rich", "source workboard of rich", "patrol of rich", "model of rich", "maintenance", "discovery.openclaw", "notice target ops", "<secret>"} {
+	for _, want := range []string{"probe unit of rich", "source openclaw of rich", "# not configured: source multica of rich: sources.multica.workspace is empty", "patrol of rich", "model of rich", "maintenance", "discovery.openclaw", "notice target ops", "<secret>"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not said", want)
 		}
+	}
+	if strings.Contains(out, "source workboard") {
+		t.Error("a source that is read is not available")
 	}
 	for _, secret := range []string{"ping-secret", "check-secret", "admin-token"} {
 		if strings.Contains(out, secret) {

@@ -9,6 +9,7 @@ package heartbeat
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"time"
 
@@ -101,9 +102,11 @@ type OpenClaw struct {
 	Timeout time.Duration `yaml:"timeout"`
 }
 
-// WorkBoard is how cards are read.
+// WorkBoard is how cards are read, for all agents at once.
 type WorkBoard struct {
-	Via string `yaml:"via"`
+	Via     string        `yaml:"via"` // cli
+	Cache   time.Duration `yaml:"cache"`
+	Timeout time.Duration `yaml:"timeout"`
 }
 
 // Multica is one Multica workspace.
@@ -111,8 +114,9 @@ type Multica struct {
 	URL       string        `yaml:"url"`
 	Token     redact.Secret `yaml:"token"`
 	Workspace string        `yaml:"workspace"`
-	CLI       string        `yaml:"cli"`
+	CLI       string        `yaml:"cli"` // where url or token is not set
 	Cache     time.Duration `yaml:"cache"`
+	Timeout   time.Duration `yaml:"timeout"`
 }
 
 // Schedule is how due times are placed and collide.
@@ -182,8 +186,8 @@ func DefaultConfig() Config {
 		Alertmanager: Alertmanager{URL: "http://127.0.0.1:9093"},
 		Sources: Sources{
 			OpenClaw:  OpenClaw{Home: "~/.openclaw", URL: "http://127.0.0.1:18789", CLI: "openclaw", Cache: time.Minute, Timeout: 10 * time.Second},
-			WorkBoard: WorkBoard{Via: "cli"},
-			Multica:   Multica{CLI: "multica", Cache: time.Minute},
+			WorkBoard: WorkBoard{Via: viaCLI, Cache: time.Minute, Timeout: 30 * time.Second},
+			Multica:   Multica{CLI: "multica", Cache: time.Minute, Timeout: 30 * time.Second},
 			Documents: Documents{Cache: 10 * time.Second, Timeout: 5 * time.Second},
 		},
 		Messages:    Messages{Beat: run.DefaultMessage, Recovery: run.DefaultRecovery},
@@ -199,6 +203,9 @@ const (
 	minSourceTime = 100 * time.Millisecond
 	maxWords      = 8 << 10 // of a message: it has to fit into one variable of a command's environment
 )
+
+// viaCLI reads cards by OpenClaw's command line.
+const viaCLI = "cli"
 
 const (
 	spreadHash = "hash"
@@ -231,19 +238,37 @@ func (c *Config) Validate(r *confload.Report) {
 	atLeastZero(r, "catch_up.window", c.CatchUp.Window)
 	atLeastZero(r, "retention.runs", c.Retention.Runs)
 	atLeastZero(r, "retention.log", c.Retention.Log)
-	c.validateDocuments(r)
+	c.validateSources(r)
+	c.validateMessages(r)
 	c.validateChecks(r)
 	for i, j := range c.Jobs {
 		j.validate(r, fmt.Sprintf("jobs[%d]", i))
 	}
 }
 
-func (c *Config) validateDocuments(r *confload.Report) {
-	for path, d := range map[string]time.Duration{"sources.documents.cache": c.Sources.Documents.Cache, "sources.documents.timeout": c.Sources.Documents.Timeout} {
+func (c *Config) validateSources(r *confload.Report) {
+	of := c.Sources
+	for path, d := range map[string]time.Duration{
+		"sources.documents.cache": of.Documents.Cache, "sources.documents.timeout": of.Documents.Timeout,
+		"sources.workboard.cache": of.WorkBoard.Cache, "sources.workboard.timeout": of.WorkBoard.Timeout,
+		"sources.multica.cache": of.Multica.Cache, "sources.multica.timeout": of.Multica.Timeout,
+	} {
 		if d < minSourceTime {
 			r.Errorf(path, "expected at least %s, got %s", minSourceTime, d)
 		}
 	}
+	oneOf(r, "sources.workboard.via", of.WorkBoard.Via, viaCLI)
+	for path, cli := range map[string]string{"sources.openclaw.cli": of.OpenClaw.CLI, "sources.multica.cli": of.Multica.CLI} {
+		if cli == "" {
+			r.Errorf(path, "expected a program, by path or by name")
+		}
+	}
+	if u, err := url.Parse(of.Multica.URL); of.Multica.URL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		r.Errorf("sources.multica.url", "expected a URL like https://multica.example.com")
+	}
+}
+
+func (c *Config) validateMessages(r *confload.Report) {
 	for path, text := range map[string]string{"messages.beat": c.Messages.Beat, "messages.recovery": c.Messages.Recovery} {
 		if text == "" || len(text) > maxWords {
 			r.Errorf(path, "expected a text of 1 to %d bytes", maxWords)

@@ -188,10 +188,10 @@ func interval(every time.Duration, schedule job.Schedule) time.Duration {
 // do, one line each.
 func Unavailable(c Config, roster *fleet.Roster) []string {
 	var out []string
-	sources, patrol, models := map[string][]string{}, []string{}, []string{}
+	var claws, patrol, models []string
 	for _, a := range roster.Agents {
-		for _, name := range a.Sources.Names() {
-			sources[name] = append(sources[name], a.ID)
+		if a.Sources.OpenClaw != nil {
+			claws = append(claws, a.ID)
 		}
 		if kinds := preflight.Unavailable(a.Probe); len(kinds) > 0 {
 			out = append(out, fmt.Sprintf("probe %s of %s: not asked; counts as no sign", strings.Join(kinds, ", "), a.ID))
@@ -203,10 +203,8 @@ func Unavailable(c Config, roster *fleet.Roster) []string {
 			models = append(models, a.ID)
 		}
 	}
-	for _, name := range []string{"openclaw", "workboard", "multica"} {
-		if ids := sources[name]; len(ids) > 0 {
-			out = append(out, fmt.Sprintf("source %s of %s: not read; its tasks are unknown", name, strings.Join(ids, ", ")))
-		}
+	if len(claws) > 0 {
+		out = append(out, fmt.Sprintf("source openclaw of %s: not read; its tasks are unknown", strings.Join(claws, ", ")))
 	}
 	if len(patrol) > 0 {
 		out = append(out, "patrol of "+strings.Join(patrol, ", ")+": the fleet's backlog is not added to the message")

@@ -8,7 +8,6 @@ import (
 	"math"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -17,30 +16,17 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/beat"
 	"github.com/fleetwatch/fleetwatch/internal/fleet"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/job"
-	"github.com/fleetwatch/fleetwatch/internal/heartbeat/preflight"
 	"github.com/fleetwatch/fleetwatch/internal/heartbeat/worklist"
 	"github.com/fleetwatch/fleetwatch/internal/httpserve"
 	"github.com/fleetwatch/fleetwatch/internal/program"
-	"github.com/fleetwatch/fleetwatch/internal/tasksource"
-	"github.com/fleetwatch/fleetwatch/internal/tasksource/documents"
 )
 
 // lookers bounds how many agents' sources are read at the same time.
 const lookers = 4
 
-// sources are the task sources that this version can read.
-func (p *plan) sources() []preflight.Source {
-	c, folder := p.config.Sources.Documents, filepath.Dir(string(p.config.Roster))
-	return []preflight.Source{{
-		Name: documents.Name, Cache: c.Cache, Timeout: c.Timeout,
-		Read: func(ctx context.Context, a fleet.Agent) ([]tasksource.Task, error) {
-			return documents.Read(ctx, folder, a.Sources.Documents.Globs)
-		},
-	}}
-}
-
-// followTasks reads the sources of all agents again and again, so that progress is
-// seen when it happens and not at the next beat.
+// followTasks looks at the sources of all agents again and again, so that progress is
+// seen when it happens and not at the next beat. Each is read as often as its cache
+// allows.
 func (a *App) followTasks(ctx context.Context) error {
 	for {
 		a.lookAtAll(ctx)
@@ -62,7 +48,7 @@ func (a *App) lookAtAll(ctx context.Context) {
 		wg.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			_, changed, err := a.tasks.Look(ctx, j.Agent, true)
+			_, changed, err := a.tasks.Look(ctx, j.Agent, false)
 			if err != nil && ctx.Err() == nil {
 				a.log.Error("tasks not remembered", "job", j.ID, "error", err)
 			}
