@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -197,11 +198,12 @@ setsid sh -c 'echo $$ > session; exec sleep 600' >/dev/null 2>&1 &
 }
 
 // TestGuests: a process that is no run is neither ended with one that is, nor waited
-// for by anybody but its owner, though it is a child like those that runs leave.
+// for by anybody but its owner, though it is a child like those that runs leave. Nor is
+// what it leaves itself.
 func TestGuests(t *testing.T) {
-	e := newExec(t, 10*time.Millisecond)
-	guest := exec.Command("/bin/sh", "-c", "read line; exit 7")
-	guest.Env = []string{GuestMark}
+	e, dir := newExec(t, 10*time.Millisecond), t.TempDir()
+	guest := exec.Command("/bin/sh", "-c", "sleep 60 & echo $! > left; read line; exit 7")
+	guest.Env, guest.Dir = []string{GuestMark}, dir
 	input, err := guest.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -215,11 +217,18 @@ func TestGuests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if got := e.Run(ctx, shell("sleep 60"), Call{RunID: "run-1"}, func(Process) {}); got.Outcome != beat.OutcomeTimeout {
-		t.Fatalf("got %+v", got)
+	timeout := func(id string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if got := e.Run(ctx, shell("sleep 60"), Call{RunID: id}, func(Process) {}); got.Outcome != beat.OutcomeTimeout {
+			t.Fatalf("got %+v", got)
+		}
 	}
+	await(t, func() bool { return pidIn(dir, "left") > 0 })
+	left := pidIn(dir, "left")
+	t.Cleanup(func() { _ = syscall.Kill(left, syscall.SIGKILL) })
+	timeout("run-1")
 	_ = input.Close()
 	await(t, func() bool { return Born(guest.Process.Pid) == 0 })
 	e.Reap()
@@ -227,6 +236,10 @@ func TestGuests(t *testing.T) {
 	leave()
 	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 7 {
 		t.Errorf("the guest ended with %v", err)
+	}
+	timeout("run-2")
+	if runtime.GOOS == "linux" && Born(left) == 0 {
+		t.Error("what the guest left was ended with a run")
 	}
 	if _, err := e.Host(func() (int, error) { return 0, os.ErrNotExist }); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a guest that could not be started: %v", err)

@@ -24,16 +24,20 @@ type wall struct {
 	board tasksource.Board
 	err   error
 	hangs bool
+	deaf  chan struct{} // nil: ends with its context
 }
 
 func (w *wall) all(ctx context.Context) (tasksource.Board, error) {
 	w.calls.Add(1)
 	w.mu.Lock()
-	board, err, takes := w.board, w.err, w.takes
+	board, err, takes, deaf := w.board, w.err, w.takes, w.deaf
 	if w.hangs {
 		takes = 24 * time.Hour
 	}
 	w.mu.Unlock()
+	if deaf != nil {
+		<-deaf
+	}
 	select {
 	case <-time.After(takes):
 		return board, err
@@ -177,6 +181,31 @@ func TestASourceOfAllThatHangs(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if got := tell(s.Read(t.Context(), agents[0], false)); got != "ok" {
 			t.Errorf("answers again: %s", got)
+		}
+	})
+}
+
+// TestASourceOfAllThatIsDeaf to the end of its time is unknown all the same, and no
+// second call is made behind the one that does not end.
+func TestASourceOfAllThatIsDeaf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &wall{takes: time.Second}
+		s, agents := hung(t, w)
+		s.Read(t.Context(), agents[0], false)
+		w.change(func() { w.deaf = make(chan struct{}) })
+		defer close(w.deaf)
+		since := time.Now()
+		for tell(s.Read(t.Context(), agents[0], false)) == "ok" {
+			if time.Sleep(time.Second); time.Since(since) > time.Hour {
+				t.Fatal("an old answer is used for ever")
+			}
+		}
+		if age := time.Since(since); age > 2*time.Minute+30*time.Second {
+			t.Errorf("unknown after %s", age)
+		}
+		time.Sleep(time.Hour)
+		if got := tell(s.Read(t.Context(), agents[0], false)); got != "unknown" || w.calls.Load() != 2 {
+			t.Errorf("%s after %d calls", got, w.calls.Load())
 		}
 	})
 }
