@@ -26,6 +26,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/metrics"
 	"github.com/fleetwatch/fleetwatch/internal/redact"
 	"github.com/fleetwatch/fleetwatch/internal/sqlstore"
+	"github.com/fleetwatch/fleetwatch/internal/tasksource/boards"
 )
 
 const (
@@ -54,7 +55,7 @@ type App struct {
 
 	ledger   *ledger.Ledger
 	book     *liveness.Book
-	calls    commandLines
+	calls    boards.Lines
 	survey   *preflight.Survey
 	tasks    *worklist.Tracker
 	exec     *driver.Exec
@@ -162,7 +163,7 @@ func (a *App) open(ctx context.Context, p *plan) error {
 	if a.exec, err = driver.NewExec(killGrace, p.config.secrets()...); err != nil {
 		return err
 	}
-	a.calls = newCommandLines(a.exec)
+	a.calls = newLines(a.exec)
 	a.survey = preflight.NewSurvey(p.sources(a.calls))
 	a.stack.Push("task sources", a.survey.Close)
 	if a.tasks, err = worklist.Open(ctx, a.ledger, a.survey, time.Now); err != nil {
@@ -334,7 +335,7 @@ func (a *App) warn(p *plan) {
 	for _, line := range Unavailable(p.config, p.roster) {
 		a.log.Warn("not available in this version", "what", line)
 	}
-	for _, line := range p.unconfigured() {
+	for _, line := range p.config.Sources.boards().Unconfigured(p.roster) {
 		a.log.Warn("task source is not configured", "what", line)
 	}
 	for name, target := range p.config.Notify {
@@ -358,8 +359,9 @@ func (p *plan) pingKeys() ping.Keys {
 // secrets are what is masked in the output of drivers.
 func (c Config) secrets() []redact.Secret {
 	all := []redact.Secret{
-		c.Server.Token, c.Server.ReadToken, c.Server.PingKey, c.Gateway.Token, c.Sources.OpenClaw.Token, c.Sources.Multica.Token, c.UpstreamPing,
+		c.Server.Token, c.Server.ReadToken, c.Server.PingKey, c.Gateway.Token, c.UpstreamPing,
 	}
+	all = append(all, c.Sources.boards().Secrets()...)
 	for _, check := range c.Checks {
 		all = append(all, check.Key)
 	}

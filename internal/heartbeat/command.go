@@ -86,7 +86,7 @@ func checkConfig(_ context.Context, env program.Env) error {
 	for _, line := range Unavailable(p.config, p.roster) {
 		_, _ = fmt.Fprintf(out, "# not available in this version: %s\n", line)
 	}
-	for _, line := range p.unconfigured() {
+	for _, line := range p.config.Sources.boards().Unconfigured(p.roster) {
 		_, _ = fmt.Fprintf(out, "# not configured: %s\n", line)
 	}
 	for name, target := range p.config.Notify {

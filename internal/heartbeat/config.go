@@ -9,7 +9,6 @@ package heartbeat
 
 import (
 	"fmt"
-	"net/url"
 	"slices"
 	"time"
 
@@ -23,6 +22,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/httpserve"
 	"github.com/fleetwatch/fleetwatch/internal/redact"
 	"github.com/fleetwatch/fleetwatch/internal/sqlstore"
+	"github.com/fleetwatch/fleetwatch/internal/tasksource/boards"
 )
 
 // Config is heartbeat.yaml.
@@ -73,10 +73,15 @@ type Alertmanager struct {
 
 // Sources is where tasks are read.
 type Sources struct {
-	OpenClaw  OpenClaw  `yaml:"openclaw"`
-	WorkBoard WorkBoard `yaml:"workboard"`
-	Multica   Multica   `yaml:"multica"`
-	Documents Documents `yaml:"documents"`
+	OpenClaw  boards.OpenClaw  `yaml:"openclaw"`
+	WorkBoard boards.WorkBoard `yaml:"workboard"`
+	Multica   boards.Multica   `yaml:"multica"`
+	Documents Documents        `yaml:"documents"`
+}
+
+// boards is the part that other programs have as well.
+func (s Sources) boards() boards.Config {
+	return boards.Config{OpenClaw: s.OpenClaw, WorkBoard: s.WorkBoard, Multica: s.Multica}
 }
 
 // Documents is how Markdown files with tasks are read; the roster says which.
@@ -90,33 +95,6 @@ type Documents struct {
 type Messages struct {
 	Beat     string `yaml:"beat"`
 	Recovery string `yaml:"recovery"` // where tasks are stuck
-}
-
-// OpenClaw is one OpenClaw installation.
-type OpenClaw struct {
-	Home    confload.Path `yaml:"home"`
-	URL     string        `yaml:"url"`
-	Token   redact.Secret `yaml:"token"`
-	CLI     string        `yaml:"cli"`
-	Cache   time.Duration `yaml:"cache"`
-	Timeout time.Duration `yaml:"timeout"`
-}
-
-// WorkBoard is how cards are read, for all agents at once.
-type WorkBoard struct {
-	Via     string        `yaml:"via"` // cli
-	Cache   time.Duration `yaml:"cache"`
-	Timeout time.Duration `yaml:"timeout"`
-}
-
-// Multica is one Multica workspace.
-type Multica struct {
-	URL       string        `yaml:"url"`
-	Token     redact.Secret `yaml:"token"`
-	Workspace string        `yaml:"workspace"`
-	CLI       string        `yaml:"cli"` // where url or token is not set
-	Cache     time.Duration `yaml:"cache"`
-	Timeout   time.Duration `yaml:"timeout"`
 }
 
 // Schedule is how due times are placed and collide.
@@ -178,6 +156,7 @@ type JobConfig struct {
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
+	of := boards.Default()
 	return Config{
 		Server:       Server{Listen: "127.0.0.1:9095", PublicRead: true},
 		Store:        Store{URL: "sqlite:data/heartbeat.db"},
@@ -185,9 +164,7 @@ func DefaultConfig() Config {
 		Gateway:      Gateway{URL: "http://127.0.0.1:9191"},
 		Alertmanager: Alertmanager{URL: "http://127.0.0.1:9093"},
 		Sources: Sources{
-			OpenClaw:  OpenClaw{Home: "~/.openclaw", URL: "http://127.0.0.1:18789", CLI: "openclaw", Cache: time.Minute, Timeout: 10 * time.Second},
-			WorkBoard: WorkBoard{Via: viaCLI, Cache: time.Minute, Timeout: 30 * time.Second},
-			Multica:   Multica{CLI: "multica", Cache: time.Minute, Timeout: 30 * time.Second},
+			OpenClaw: of.OpenClaw, WorkBoard: of.WorkBoard, Multica: of.Multica,
 			Documents: Documents{Cache: 10 * time.Second, Timeout: 5 * time.Second},
 		},
 		Messages:    Messages{Beat: run.DefaultMessage, Recovery: run.DefaultRecovery},
@@ -199,13 +176,9 @@ func DefaultConfig() Config {
 	}
 }
 
-const (
-	minSourceTime = 100 * time.Millisecond
-	maxWords      = 8 << 10 // of a message: it has to fit into one variable of a command's environment
-)
-
-// viaCLI reads cards by OpenClaw's command line.
-const viaCLI = "cli"
+// maxWords bounds a message: it has to fit into one variable of a command's
+// environment.
+const maxWords = 8 << 10
 
 const (
 	spreadHash = "hash"
@@ -247,24 +220,11 @@ func (c *Config) Validate(r *confload.Report) {
 }
 
 func (c *Config) validateSources(r *confload.Report) {
-	of := c.Sources
-	for path, d := range map[string]time.Duration{
-		"sources.documents.cache": of.Documents.Cache, "sources.documents.timeout": of.Documents.Timeout,
-		"sources.workboard.cache": of.WorkBoard.Cache, "sources.workboard.timeout": of.WorkBoard.Timeout,
-		"sources.multica.cache": of.Multica.Cache, "sources.multica.timeout": of.Multica.Timeout,
-	} {
-		if d < minSourceTime {
-			r.Errorf(path, "expected at least %s, got %s", minSourceTime, d)
+	c.Sources.boards().Check(r)
+	for path, d := range map[string]time.Duration{"sources.documents.cache": c.Sources.Documents.Cache, "sources.documents.timeout": c.Sources.Documents.Timeout} {
+		if d < boards.MinTime {
+			r.Errorf(path, "expected at least %s, got %s", boards.MinTime, d)
 		}
-	}
-	oneOf(r, "sources.workboard.via", of.WorkBoard.Via, viaCLI)
-	for path, cli := range map[string]string{"sources.openclaw.cli": of.OpenClaw.CLI, "sources.multica.cli": of.Multica.CLI} {
-		if cli == "" {
-			r.Errorf(path, "expected a program, by path or by name")
-		}
-	}
-	if u, err := url.Parse(of.Multica.URL); of.Multica.URL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-		r.Errorf("sources.multica.url", "expected a URL like https://multica.example.com")
 	}
 }
 

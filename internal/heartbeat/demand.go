@@ -84,7 +84,7 @@ func (d demand) alone(ctx context.Context, p *plan, log *slog.Logger) (ledger.Ru
 	if err != nil {
 		return ledger.Run{}, err
 	}
-	survey := preflight.NewSurvey(p.sources(newCommandLines(exec)))
+	survey := preflight.NewSurvey(p.sources(newLines(exec)))
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), killGrace)
 		defer cancel()

@@ -35,16 +35,16 @@ const issues = `{"total":3,"issues":[
   {"id":"i-3","identifier":"MUL-3","title":"收尾","status":"cancelled","priority":"low","assignee_id":"a-2","updated_at":"2026-11-25T09:00:00Z","metadata":{}}
 ]}`
 
-// boards stand in for OpenClaw's command line and Multica's server.
-type boards struct {
+// standIns are for for OpenClaw's command line and Multica's server.
+type standIns struct {
 	dir   string
 	calls atomic.Int64 // of the list of issues
 	url   string
 }
 
-func newBoards(t *testing.T) *boards {
+func newStandIns(t *testing.T) *standIns {
 	t.Helper()
-	b := &boards{dir: t.TempDir()}
+	b := &standIns{dir: t.TempDir()}
 	b.claw(t, "cat <<'END'\n"+cards+"\nEND")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -63,7 +63,7 @@ func newBoards(t *testing.T) *boards {
 }
 
 // claw replaces OpenClaw's program; every call of it leaves a line.
-func (b *boards) claw(t *testing.T, script string) {
+func (b *standIns) claw(t *testing.T, script string) {
 	t.Helper()
 	fresh := filepath.Join(b.dir, "new")
 	if err := os.WriteFile(fresh, []byte("#!/bin/sh\necho x >> "+b.dir+"/calls\n"+script+"\n"), 0o700); err != nil {
@@ -74,7 +74,7 @@ func (b *boards) claw(t *testing.T, script string) {
 	}
 }
 
-func (b *boards) clawCalls(t *testing.T) int {
+func (b *standIns) clawCalls(t *testing.T) int {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(b.dir, "calls"))
 	if err != nil {
@@ -83,7 +83,7 @@ func (b *boards) clawCalls(t *testing.T) int {
 	return strings.Count(string(text), "x")
 }
 
-func (b *boards) config(cache string) string {
+func (b *standIns) config(cache string) string {
 	return testConfig + fmt.Sprintf("sources: {documents: {cache: 100ms}, openclaw: {cli: %s/openclaw}, workboard: {cache: %s, timeout: 2s}, multica: {url: %s, token: mul_secret, workspace: w-1, cache: %s}}\n", b.dir, cache, b.url, cache)
 }
 
@@ -99,7 +99,7 @@ func read(a beat.Agent) bool {
 // TestFromBoardsToAPI: cards and issues are seen without a beat, by source, with what
 // they wait for; the whole fleet costs one call of each source; a call names them.
 func TestFromBoardsToAPI(t *testing.T) {
-	b := newBoards(t)
+	b := newStandIns(t)
 	r := newRig(t, b.config("10m"), fmt.Sprintf(sourceRoster, b.dir))
 	document(r, "tasks/a.md", "- [ ] mine ^1\n")
 	seen := r.await("ops", read)
@@ -153,7 +153,7 @@ func TestASourceThatMisbehaves(t *testing.T) {
 		"unknown": {`echo '{"cards":[{"id":"9","title":"x","status":"delegated","agentId":"claw-ops"}]}'`, `card 9: status: expected one of`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBoards(t)
+			b := newStandIns(t)
 			b.claw(t, c.script)
 			r := newRig(t, b.config("100ms"), fmt.Sprintf(sourceRoster, b.dir))
 			document(r, "tasks/a.md", "- [ ] mine ^1\n")
@@ -193,7 +193,7 @@ func TestSourcesAreChecked(t *testing.T) {
 	writeFile(t, file, testConfig+"sources: {openclaw: {cli: ''}, workboard: {via: rpc, cache: 1ms, timeout: 0s}, multica: {url: 'multica.example.com', cli: '', cache: 0s, timeout: 1ms}}\n")
 	code, out := commandLine(t, "check-config", "-config", file)
 	for _, want := range []string{
-		"sources.openclaw.cli: expected a program", `sources.workboard.via: expected one of [cli], got "rpc"`, "sources.workboard.cache: expected at least 100ms, got 1ms", "sources.workboard.timeout: expected at least",
+		"sources.openclaw.cli: expected a program", `sources.workboard.via: expected cli, got "rpc"`, "sources.workboard.cache: expected at least 100ms, got 1ms", "sources.workboard.timeout: expected at least",
 		"sources.multica.url: expected a URL like", "sources.multica.cli: expected a program", "sources.multica.cache: expected at least", "sources.multica.timeout: expected at least",
 	} {
 		if code != 2 || !strings.Contains(out, want) {
