@@ -75,16 +75,21 @@ func suite(t *testing.T) map[string]*prometheus.Registry {
 	put("list.md", "- [-] a task\n")
 	put("fleet.yaml", `agents:
   - {id: opengineer, label: 运维工程师, class: frequent, owner: coo, driver: {type: exec, argv: ["true"]}, watch: {process: {pid_file: agent.pid}}}
-  - {id: secretary, gateway_client: secretary}
+  - {id: secretary, gateway_client: secretary, sources: {workboard: {}}}
   - {id: lawyer, sources: {documents: {globs: [list.md]}}}
 `)
+	claw := put("openclaw", "#!/bin/sh\necho '{\"cards\":[]}'\n")
+	if err := os.Chmod(claw, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	beats := started(heartbeat.New(heartbeat.Options{Log: log, ConfigFile: put("heartbeat.yaml", `
 server: {listen: "127.0.0.1:0", token: %s, ping_key: ping-key-of-the-tests}
 store: {url: "sqlite:heartbeat.db"}
 schedule: {always_run: true}
 checks: [{name: prometheus-watchdog, key: watchdog-key-of-tests, every: 1m, notify: [nobody]}]
 notify: {nobody: {}}
-`, token)}))
+sources: {openclaw: {cli: %q}}
+`, token, claw)}))
 	call(t, http.MethodPost, beats, "/api/jobs/opengineer/run?wait=60s", "")
 	call(t, http.MethodPost, beats, "/ping/watchdog-key-of-tests", "")
 	call(t, http.MethodPost, beats, "/ping/ping-key-of-the-tests/lawyer/fail", "")
@@ -106,7 +111,8 @@ min_interval: 50ms
 	seen := testtool.Eventually(t, func() bool {
 		scrape := call(t, http.MethodGet, health, "/metrics", "")
 		return strings.Contains(scrape, `agent_source_up{source="heartbeat"} 1`) && strings.Contains(scrape, `agent_source_up{source="watch"} 1`) &&
-			strings.Contains(scrape, "agent_response_time_seconds{") && strings.Contains(scrape, "agent_task_last_progress_timestamp_seconds{")
+			strings.Contains(scrape, "agent_response_time_seconds{") && strings.Contains(scrape, "agent_task_last_progress_timestamp_seconds{") &&
+			strings.Contains(scrape, "agent_workboard_pending{")
 	})
 	if !seen {
 		t.Fatal("the exporter did not read its sources:\n" + call(t, http.MethodGet, health, "/metrics", ""))

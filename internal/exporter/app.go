@@ -45,6 +45,7 @@ type App struct {
 	beats    *collector.Poller[collector.Beats]
 	watches  *collector.Poller[collector.Watched]
 	traffic  *collector.Poller[collector.Traffic]
+	boards   []collector.Board // none where heartbeat reads them
 	stack    lifecycle.Stack
 	registry *prometheus.Registry
 }
@@ -77,6 +78,9 @@ func build(o Options) (*App, error) {
 	if c.Gateway.URL != "" && c.Host == "" {
 		reader := collector.NewGatewayReader(c.Gateway.URL, c.Window)
 		a.traffic = collector.NewPoller("gateway", c.MinInterval, c.Timeout, o.Log, reader.Read)
+	}
+	if c.readsBoards() {
+		a.boards = a.newBoards(c.Sources)
 	}
 	a.watches = collector.NewPoller("watch", c.MinInterval, c.Timeout, o.Log, a.readWatches)
 	requests := newRequests(a.registry)
@@ -115,6 +119,9 @@ func (a *App) Start(context.Context) error {
 	if a.traffic != nil {
 		a.stack.Go("gateway poller", a.traffic.Run)
 	}
+	for _, board := range a.boards {
+		a.stack.Go(board.Name()+" poller", board.Run)
+	}
 	a.stack.Go("roster watcher", a.followRoster)
 	if err := a.server.Start(); err != nil {
 		return err
@@ -142,7 +149,8 @@ func (a *App) Addr() string { return a.server.Addr() }
 func (a *App) Registry() *prometheus.Registry { return a.registry }
 
 // Reload reads configuration and roster again. A bad file changes nothing. A
-// change of server.*, gateway, window, min_interval or timeout needs a restart and says so.
+// change of server.*, gateway, sources, window, min_interval or timeout needs a restart
+// and says so.
 func (a *App) Reload(context.Context) error {
 	loaded, err := load(a.options.ConfigFile, a.options.Host)
 	if err == nil {
@@ -157,13 +165,16 @@ func (a *App) Reload(context.Context) error {
 	if a.beats != nil {
 		a.beats.Ask()
 	}
+	for _, board := range a.boards {
+		board.Ask()
+	}
 	return nil
 }
 
 func restartNeeded(before, after Config) error {
 	if before.Server != after.Server || before.MinInterval != after.MinInterval || before.Timeout != after.Timeout ||
-		before.Host != after.Host || before.Gateway != after.Gateway || before.Window != after.Window || (before.Heartbeat.URL == "") != (after.Heartbeat.URL == "") {
-		return errors.New("server, host, gateway, window, min_interval, timeout and whether heartbeat.url is set are read at start only; restart the exporter")
+		before.Host != after.Host || before.Gateway != after.Gateway || before.Sources != after.Sources || before.Window != after.Window || (before.Heartbeat.URL == "") != (after.Heartbeat.URL == "") {
+		return errors.New("server, host, gateway, sources, window, min_interval, timeout and whether heartbeat.url is set are read at start only; restart the exporter")
 	}
 	return nil
 }
@@ -227,6 +238,7 @@ func (a *App) View() collector.View {
 		traffic = a.traffic.Last()
 		view.Sources = append(view.Sources, sourceView("gateway", traffic, now))
 	}
+	view.Sources = append(view.Sources, a.boardViews(s.roster, now)...)
 	beatNow := now
 	if beats.Usable(now) {
 		beatNow = beats.Value.Now()
@@ -238,6 +250,9 @@ func (a *App) View() collector.View {
 		v := collector.AgentView{Agent: agent, Now: beatNow}
 		if beats.Usable(now) {
 			v.Beat = beats.Value.Agents[agent.ID]
+		}
+		if v.Work = collector.WorkOf(v.Beat, beatNow); a.beats == nil {
+			v.Work = collector.WorkOn(a.boards, agent, now)
 		}
 		if watches.Usable(now) {
 			v.Watches = watches.Value[agent.ID]

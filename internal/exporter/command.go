@@ -97,6 +97,9 @@ func reading(ctx context.Context, env program.Env, options func(program.Env) (Op
 	if a.traffic != nil {
 		a.traffic.Poll(ctx)
 	}
+	for _, board := range a.boards {
+		board.Poll(ctx)
+	}
 	return show(a, env)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/fleet"
 	"github.com/fleetwatch/fleetwatch/internal/httpserve"
 	"github.com/fleetwatch/fleetwatch/internal/redact"
+	"github.com/fleetwatch/fleetwatch/internal/tasksource/boards"
 )
 
 // Config is exporter.yaml.
@@ -21,6 +22,7 @@ type Config struct {
 	Host        string          `yaml:"host"`
 	Heartbeat   HeartbeatConfig `yaml:"heartbeat"`
 	Gateway     GatewayConfig   `yaml:"gateway"`
+	Sources     boards.Config   `yaml:"sources"` // read where heartbeat.url is empty
 	MinInterval time.Duration   `yaml:"min_interval"`
 	Timeout     time.Duration   `yaml:"timeout"`
 	Window      time.Duration   `yaml:"window"`
@@ -49,6 +51,7 @@ func DefaultConfig() Config {
 		Server:      ServerConfig{Listen: "127.0.0.1:9999"},
 		Roster:      "fleet.yaml",
 		Heartbeat:   HeartbeatConfig{URL: "http://127.0.0.1:9095"},
+		Sources:     boards.Default(),
 		MinInterval: 15 * time.Second,
 		Timeout:     5 * time.Second,
 		Window:      5 * time.Minute,
@@ -68,12 +71,17 @@ func (c *Config) Validate(r *confload.Report) {
 			r.Errorf(path, "expected a URL like http://127.0.0.1:9095, got %q", text)
 		}
 	}
+	c.Sources.Check(r)
 	for path, d := range map[string]time.Duration{"min_interval": c.MinInterval, "timeout": c.Timeout, "window": c.Window} {
 		if d <= 0 {
 			r.Errorf(path, "expected a duration above 0, got %s", d)
 		}
 	}
 }
+
+// readsBoards reports whether the exporter reads task boards itself: where there is
+// no heartbeat, which does it better, and this is not the exporter of another host.
+func (c *Config) readsBoards() bool { return c.Heartbeat.URL == "" && c.Host == "" }
 
 // settings are a checked configuration and the roster it names.
 type settings struct {
@@ -116,6 +124,9 @@ func applyPort(c *Config) error {
 // unavailable says what the settings ask for and this version does not do.
 func (s settings) unavailable() []string {
 	var lines []string
+	if s.config.readsBoards() {
+		lines = s.config.Sources.Unconfigured(s.roster)
+	}
 	for _, a := range s.roster.Agents {
 		if a.Host != s.config.Host {
 			continue

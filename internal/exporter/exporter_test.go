@@ -252,6 +252,49 @@ func TestTasks(t *testing.T) {
 	eventually(t, app, []string{"agent_task_stagnation_seconds{" + ops + "} 0\n"}, nil)
 }
 
+// boardsOnly is an exporter without heartbeat, with an OpenClaw that prints a list.
+func boardsOnly(t *testing.T, list string) (setup, string) {
+	t.Helper()
+	s := configure(t, "")
+	claw := filepath.Join(s.dir, "openclaw")
+	write(t, claw, "#!/bin/sh\n"+list+"\n")
+	if err := os.Chmod(claw, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(s.dir, "fleet.yaml"), strings.Replace(roster, "owner: coo,", "owner: coo, sources: {workboard: {}, multica: {}},", 1))
+	text, err := os.ReadFile(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, s.config, string(text)+"sources: {openclaw: {cli: "+claw+"}, workboard: {cache: 100ms, timeout: 2s}, multica: {cache: 100ms}}\n")
+	return s, claw
+}
+
+// TestTasksWithoutHeartbeat: the exporter reads boards itself where there is no
+// heartbeat; what they say of tasks is shown, and says nothing about life.
+func TestTasksWithoutHeartbeat(t *testing.T) {
+	list := `echo '{"cards":[{"id":"1","status":"running","agentId":"opengineer","updatedAt":1795600000000},{"id":"2","status":"ready","agentId":"opengineer","updatedAt":1},{"id":"3","status":"ready","agentId":"stranger","updatedAt":1}]}'`
+	s, claw := boardsOnly(t, list)
+	app := start(t, s, "")
+	want := []string{
+		"agent_tasks{" + ops + `,source="workboard",state="in_progress"} 1`, "agent_tasks{" + ops + `,source="workboard",state="todo"} 1`, "agent_task_last_progress_timestamp_seconds{" + ops + `,source="workboard"} 1.7956e+09`,
+		`agent_workboard_pending{type="in_progress"} 1`, `agent_workboard_pending{type="todo"} 1`, `agent_source_up{source="workboard"} 1`, `agent_source_up{source="multica"} 0`,
+		"agent_task_source_up{" + ops + `,source="workboard"} 1`, "agent_task_source_up{" + ops + `,source="multica"} 0`, "agent_heartbeat_state{" + ops + `,state="unknown"} 1`,
+	}
+	deny := []string{`agent_tasks{` + ops + `,source="multica"`, "agent_task_stagnation_seconds{", "agent_task_rounds{", "agent_heartbeat_status{"}
+	eventually(t, app, want, deny)
+	write(t, claw, "#!/bin/sh\nexit 1\n")
+	eventually(t, app, []string{`agent_source_up{source="workboard"} 0`}, nil)
+	var out, errs bytes.Buffer
+	if code := program.Main(t.Context(), exporter.Program(), []string{"once", "-config", s.config}, strings.NewReader(""), &out, &errs); code != 0 || !strings.Contains(out.String(), `agent_source_up{source="workboard"} 0`) || strings.Contains(out.String(), "agent_tasks{") {
+		t.Errorf("once: %d %s%s", code, agentLines(out.String()), errs.String())
+	}
+	out.Reset()
+	if code := program.Main(t.Context(), exporter.Program(), []string{"check-config", "-config", s.config}, strings.NewReader(""), &out, &errs); code != 0 || !strings.Contains(out.String(), "source multica of opengineer: sources.multica.workspace is empty") {
+		t.Errorf("check-config: %d %s", code, out.String())
+	}
+}
+
 func TestHostShowsItsOwnWatchesOnly(t *testing.T) {
 	s := configure(t, "http://127.0.0.1:1")
 	app := start(t, s, "other")

@@ -35,7 +35,7 @@ const issues = `{"total":3,"issues":[
   {"id":"i-3","identifier":"MUL-3","title":"收尾","status":"cancelled","priority":"low","assignee_id":"a-2","updated_at":"2026-11-25T09:00:00Z","metadata":{}}
 ]}`
 
-// standIns are for for OpenClaw's command line and Multica's server.
+// standIns are there for OpenClaw's command line and Multica's server.
 type standIns struct {
 	dir   string
 	calls atomic.Int64 // of the list of issues

@@ -24,6 +24,7 @@ type AgentView struct {
 	Now     time.Time   // the moment of the verdict, by heartbeat's clock
 	Watches []verdict.Signal
 	Traffic *ClientTraffic // nil while unknown
+	Work    *Work          // nil while unknown
 	Verdict verdict.Verdict
 }
 
@@ -68,8 +69,9 @@ var (
 	stagnation     = desc("agent_task_stagnation_seconds", "Age of the oldest active task's last progress; 0 with no active task, absent while unknown.")
 	rounds         = desc("agent_task_rounds", "Driver calls spent on the task with the most of them.")
 	roundLimit     = desc("agent_task_round_limit", "Driver calls after which a task is paused; 0 = no limit.")
-	taskSource     = desc("agent_task_source_up", "Whether the agent's task source could be read when heartbeat last tried (1) or not (0); one for each source that the roster names.", "source")
+	taskSource     = desc("agent_task_source_up", "Whether the agent's task source could be read when it was last tried (1) or not (0); one for each source that the roster names.", "source")
 	roundWarning   = desc("agent_task_round_warning", "Driver calls on one task from which to warn; absent without a limit.")
+	pending        = prometheus.NewDesc("agent_workboard_pending", "Open cards of WorkBoard that are the roster's agents', by type; absent while the cards of any agent that names it are unknown.", []string{"type"}, nil)
 	up             = desc("agent_up", "Whether the watched process, port, unit or container is up; absent while not known.", "signal")
 	conflict       = desc("agent_signal_conflict", "Whether two sources disagree about the agent.")
 	sourceUp       = sourceDesc("agent_source_up", "Whether the source answered when it was last read.")
@@ -80,7 +82,7 @@ var (
 // Describe implements [prometheus.Collector].
 func (f *Fleet) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{info, state, reason, status, lastStart, lastSuccess, lastFailure, interval, grace,
-		activity, tasks, progress, stagnation, rounds, roundLimit, roundWarning, taskSource, up, conflict, requestsTotal, errorsTotal, limitedTotal, limitedRatio, limitedCount, responseTime, responses, sourceUp, sourceSuccess, sourceDuration} {
+		activity, tasks, progress, stagnation, rounds, roundLimit, roundWarning, taskSource, pending, up, conflict, requestsTotal, errorsTotal, limitedTotal, limitedRatio, limitedCount, responseTime, responses, sourceUp, sourceSuccess, sourceDuration} {
 		ch <- d
 	}
 }
@@ -98,9 +100,12 @@ func (f *Fleet) Collect(ch chan<- prometheus.Metric) {
 		if view.Host == "" {
 			s.verdict(a)
 			s.beat(a.Beat)
-			s.tasks(a)
+			s.tasks(a.Work)
 			s.traffic(a.Traffic)
 		}
+	}
+	if view.Host == "" {
+		pendingCards(ch, view.Agents)
 	}
 	for _, source := range view.Sources {
 		if !source.Polled {
@@ -160,63 +165,6 @@ func (s series) beat(b *beat.Agent) {
 	s.time(lastSuccess, b.LastBeat)
 	s.time(lastFailure, b.LastFailure)
 	s.time(activity, b.LastSign, "heartbeat")
-}
-
-// tasks shows what the task sources that are known say; the stagnation needs
-// all of them.
-func (s series) tasks(a AgentView) {
-	if a.Beat == nil || len(a.Beat.Sources) == 0 {
-		return
-	}
-	counts := map[string]map[beat.TaskState]int{}
-	allKnown := true
-	for _, source := range a.Beat.Sources {
-		s.gauge(taskSource, truth(source.State == beat.SourceOK), source.Name)
-		if source.State != beat.SourceOK {
-			allKnown = false
-			continue
-		}
-		counts[source.Name] = map[beat.TaskState]int{beat.TaskTodo: 0, beat.TaskInProgress: 0, beat.TaskBlocked: 0, beat.TaskReview: 0}
-	}
-	oldest, bySource := time.Time{}, map[string]time.Time{}
-	for _, task := range a.Beat.Tasks {
-		of, known := counts[task.Source]
-		if !known {
-			continue
-		}
-		of[task.State]++
-		if task.State != beat.TaskInProgress || task.LastProgress.IsZero() {
-			continue
-		}
-		oldest = earlier(oldest, task.LastProgress)
-		bySource[task.Source] = earlier(bySource[task.Source], task.LastProgress)
-	}
-	for source, of := range counts {
-		for taskState, n := range of {
-			s.gauge(tasks, float64(n), source, string(taskState))
-		}
-		s.time(progress, bySource[source], source)
-	}
-	if !allKnown {
-		return
-	}
-	s.gauge(rounds, float64(a.Beat.Rounds))
-	s.gauge(roundLimit, float64(a.Beat.RoundLimit))
-	if a.Beat.RoundWarning > 0 {
-		s.gauge(roundWarning, float64(a.Beat.RoundWarning))
-	}
-	age := 0.0
-	if !oldest.IsZero() {
-		age = max(0, a.Now.Sub(oldest).Seconds())
-	}
-	s.gauge(stagnation, age)
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || b.Before(a) {
-		return b
-	}
-	return a
 }
 
 func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

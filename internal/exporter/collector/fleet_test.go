@@ -23,7 +23,7 @@ func thousand() View {
 			Rounds: 1, RoundLimit: 50, RoundWarning: 40, Sources: []beat.Source{{Name: "documents", State: beat.SourceOK}},
 			Tasks: []beat.Task{{ID: "1", Source: "documents", State: beat.TaskInProgress, LastProgress: now}}}
 		watches := []verdict.Signal{{Name: "process", Known: true, Up: true}, {Name: "port", Known: true, Up: i%2 == 0}, {Name: "unit"}}
-		view.Agents = append(view.Agents, AgentView{Agent: agent, Beat: b, Now: now, Watches: watches,
+		view.Agents = append(view.Agents, AgentView{Agent: agent, Beat: b, Now: now, Watches: watches, Work: WorkOf(b, now),
 			Verdict: verdict.Of(verdict.Signals{HeartbeatKnown: true, Beat: b, Now: now, Watches: watches})})
 	}
 	return view
