@@ -22,6 +22,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/gateway/admin"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/attempt"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/backup"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/clientstore"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/front"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/iplimit"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
@@ -107,7 +108,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	a.states.freed = a.queue.Wake
 	a.prober = &probe.Prober{Transport: transport(), Targets: a.probed, Authorize: authorizations(), Log: o.Log, Now: o.Now}
 	a.requests, a.end = context.WithCancelCause(context.Background())
-	built, err := assemble(c, a.states.get, a.clients.get)
+	built, err := assemble(c, nil, a.states.get, a.clients.get)
 	if err != nil {
 		return nil, err
 	}
@@ -145,12 +146,19 @@ func (a *App) open(ctx context.Context, built *assembly) error {
 	if err != nil {
 		return err
 	}
-	spent, err := book.Spent(ctx, a.now())
+	stored, err := clientstore.List(ctx, book.Store())
 	if err != nil {
 		return err
 	}
-	a.apply(built)
-	a.clients.restore(spent, a.now())
+	if built, err = assemble(built.config, stored, a.states.get, a.clients.get); err != nil {
+		return err
+	}
+	spent, err := a.spentBefore(ctx, built)
+	if err != nil {
+		return err
+	}
+	a.apply(built, spent)
+	a.announce(built)
 	a.states.restore(kept, built, a.now())
 	a.reload = metrics.NewReload(a.registry, programName)
 	a.reload.Observe(nil)
@@ -167,15 +175,28 @@ func (a *App) committed(took time.Duration, rows int, err error) {
 	}
 }
 
-// apply puts an assembly into force. It cannot fail.
-func (a *App) apply(built *assembly) {
+// spentBefore is what clients that an assembly brings have spent by the ledger.
+func (a *App) spentBefore(ctx context.Context, built *assembly) (map[string]ledger.Spend, error) {
+	if len(a.clients.unknown(built)) == 0 {
+		return nil, nil //nolint:nilnil // nobody is asked about
+	}
+	return a.ledger.Spent(ctx, a.now())
+}
+
+// apply puts an assembly into force. It cannot fail. spent is of spentBefore.
+func (a *App) apply(built *assembly, spent map[string]ledger.Spend) {
 	c := built.config
 	a.states.adopt(built)
-	a.clients.adopt(built)
+	a.clients.adopt(built, spent, a.now())
 	a.queue.Configure(c.Routing.Queue.MaxDepth)
 	a.limiter.Configure(c.IPRateLimit.MaxRequests, time.Duration(c.IPRateLimit.WindowMS)*time.Millisecond)
 	a.metrics.Announce(built.models, built.plan.Clients.Names())
 	a.current.Store(built)
+}
+
+// announce says what somebody may not expect of a configuration.
+func (a *App) announce(built *assembly) {
+	c := built.config
 	for _, u := range c.unavailable() {
 		if u.Set {
 			a.log.Warn("setting has no effect: its feature is not available in this version", "key", u.Key, "feature", u.Feature)
@@ -184,8 +205,13 @@ func (a *App) apply(built *assembly) {
 	if len(built.backends) == 0 {
 		a.log.Warn("no backend is configured: every request will be answered 404")
 	}
-	if c.Clients.Auth == authRequired && len(c.Clients.Declared) == 0 {
-		a.log.Warn("no client is declared and clients.auth is required: every request will be answered 401")
+	if c.Clients.Auth == authRequired && len(built.terms) == 0 {
+		a.log.Warn("no client is declared or made and clients.auth is required: every request will be answered 401")
+	}
+	for _, x := range built.stored {
+		if built.declares(x.Name) {
+			a.log.Warn("the configuration declares a client that the API made too; what is declared is in force", "client", x.Name)
+		}
 	}
 }
 
@@ -200,7 +226,7 @@ func (a *App) listen(c *Config) error {
 	})
 	a.server.Ready("ledger", a.ledgerReady)
 	a.server.Ready("backends", a.backendsReady)
-	api := &admin.Handler{View: a.view, Ledger: a.ledger, Backups: a.backups, Log: a.log, Now: a.now}
+	api := &admin.Handler{View: a.view, Ledger: a.ledger, Backups: a.backups, Clients: a.showClients, ChangeClient: a.changeClient, Log: a.log, Now: a.now}
 	api.Routes(a.server.Router(), a.server.RequireRead, a.server.RequireAdmin)
 	handler := &front.Handler{
 		Plan: func() *front.Plan { return a.current.Load().plan }, Endpoints: endpoints(), Ledger: a.ledger,

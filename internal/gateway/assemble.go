@@ -12,6 +12,7 @@ import (
 	"github.com/fleetwatch/fleetwatch/internal/gateway/attempt"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/client"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/clientstore"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/front"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/limit"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/llm"
@@ -28,17 +29,20 @@ type assembly struct {
 	plan     *front.Plan
 	policy   backend.Policy
 	zone     *time.Location
-	models   []string // that any backend maps
+	models   []string               // that any backend maps
+	stored   []clientstore.Client   // of the operations API
+	terms    map[string]limit.Terms // of every client, by name
 }
 
-// assemble makes everything that can fail fail before it is used. states gives each
-// backend the state that outlives configurations.
-func assemble(c *Config, states func(name string) *backend.State, limits func(name string) *limit.Client) (*assembly, error) {
+// assemble makes everything that can fail fail before it is used. stored are the clients
+// that the operations API made; states gives each backend the state that outlives
+// configurations.
+func assemble(c *Config, stored []clientstore.Client, states func(name string) *backend.State, limits func(name string) *limit.Client) (*assembly, error) {
 	zone, err := time.LoadLocation(c.Timezone)
 	if err != nil {
 		return nil, fmt.Errorf("timezone: %w", err)
 	}
-	a := &assembly{config: c, zone: zone, policy: backend.Policy{
+	a := &assembly{config: c, zone: zone, stored: stored, terms: map[string]limit.Terms{}, policy: backend.Policy{
 		Base: c.Cooldown.Base, Max: c.Cooldown.Max, Jitter: c.Cooldown.Jitter, FailuresBeforeError: c.Cooldown.FailuresBeforeError,
 		EmergencyFraction: c.Routing.EmergencyRPMFraction, Zone: zone,
 	}}
@@ -55,7 +59,7 @@ func assemble(c *Config, states func(name string) *backend.State, limits func(na
 		}
 	}
 	slices.Sort(a.models)
-	registry, err := c.registry(limits)
+	registry, err := a.registry(limits)
 	if err != nil {
 		return nil, err
 	}
@@ -101,18 +105,35 @@ func (x *BackendConfig) backend() (backend.Config, error) {
 	return b, nil
 }
 
-func (c *Config) registry(limits func(name string) *limit.Client) (*client.Registry, error) {
-	r := client.NewRegistry(c.Clients.Auth == authOpen)
-	for _, x := range c.Clients.Declared {
-		expires, err := expiry(x.Expires)
+// registry makes the registry of clients, and notes their terms. One that is declared
+// hides one of the API's of the same name.
+func (a *assembly) registry(limits func(name string) *limit.Client) (*client.Registry, error) {
+	r := client.NewRegistry(a.config.Clients.Auth == authOpen)
+	for _, x := range a.config.Clients.Declared {
+		expires, err := client.Expiry(x.Expires)
 		if err != nil {
 			return nil, fmt.Errorf("client %s: expires: %w", x.Name, err)
 		}
 		if !r.Add(client.Client{Name: x.Name, Models: x.Models, Demands: x.Force, Expires: expires, Limits: limits(x.Name)}, x.Key) {
 			return nil, fmt.Errorf("client %s: its key is empty, or another client's", x.Name)
 		}
+		a.terms[x.Name] = limit.Terms{RPM: x.RPM, TPM: x.TPM, Daily: amount(x.DailyBudget), Monthly: amount(x.MonthlyBudget), Zone: a.zone}
+	}
+	for _, x := range a.stored {
+		if a.declares(x.Name) {
+			continue
+		}
+		a.terms[x.Name] = limit.Terms{RPM: x.RPM, TPM: x.TPM, Daily: amount(x.DailyBudget), Monthly: amount(x.MonthlyBudget), Zone: a.zone}
+		if x.Enabled && !r.AddSum(client.Client{Name: x.Name, Models: x.Models, Demands: x.Force, Expires: x.Expires, Limits: limits(x.Name)}, x.Sum) {
+			return nil, fmt.Errorf("client %s: its key is another client's", x.Name)
+		}
 	}
 	return r, nil
+}
+
+// declares reports whether the configuration file has a client of the name.
+func (a *assembly) declares(name string) bool {
+	return slices.ContainsFunc(a.config.Clients.Declared, func(x ClientConfig) bool { return x.Name == name })
 }
 
 func (c *Config) plan(clients *client.Registry, table *pool.Table) (*front.Plan, error) {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -12,11 +13,14 @@ import (
 // clients keeps what every client that was ever configured has used, by name: over
 // reloads in memory; what it spent also over restarts, by the ledger's sums.
 type clients struct {
-	mu  sync.Mutex
-	all map[string]*limit.Client
+	mu    sync.Mutex
+	all   map[string]*limit.Client
+	known map[string]bool // what they spent before this process is taken over
 }
 
-func newClients() *clients { return &clients{all: map[string]*limit.Client{}} }
+func newClients() *clients {
+	return &clients{all: map[string]*limit.Client{}, known: map[string]bool{}}
+}
 
 // get returns the use of a client, none where it was never seen.
 func (c *clients) get(name string) *limit.Client {
@@ -30,19 +34,33 @@ func (c *clients) get(name string) *limit.Client {
 	return used
 }
 
-// adopt puts the limits of an assembly into force.
-func (c *clients) adopt(a *assembly) {
-	for _, x := range a.config.Clients.Declared {
-		c.get(x.Name).Configure(limit.Terms{RPM: x.RPM, TPM: x.TPM, Daily: amount(x.DailyBudget), Monthly: amount(x.MonthlyBudget), Zone: a.zone})
-	}
-}
-
-// restore takes over what the ledger knows to be spent. It comes after adopt.
-func (c *clients) restore(spent map[string]ledger.Spend, now time.Time) {
+// unknown returns the clients of an assembly that were in force in none before.
+func (c *clients) unknown(a *assembly) (names []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for name, used := range c.all {
-		used.Restore(spent[name].Day, spent[name].Month, now)
+	for name := range a.terms {
+		if !c.known[name] {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// adopt puts the limits of an assembly into force. spent is what its unknown clients
+// have spent before, by the ledger.
+func (c *clients) adopt(a *assembly, spent map[string]ledger.Spend, now time.Time) {
+	unknown := c.unknown(a)
+	for name, terms := range a.terms {
+		used := c.get(name)
+		used.Configure(terms)
+		if slices.Contains(unknown, name) {
+			used.Restore(spent[name].Day, spent[name].Month, now)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, name := range unknown {
+		c.known[name] = true
 	}
 }
 

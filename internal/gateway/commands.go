@@ -32,6 +32,7 @@ func Program() program.Program {
 		Check:     checkConfig,
 		HealthURL: healthURL,
 		Commands: []program.Command{
+			{Name: "client", Args: "create NAME", Summary: "Make a client and print its key, which is shown this once; the gateway may be running.", Example: "gateway client create opengineer --daily-budget 5", Setup: clientCommand},
 			{Name: "backup", Summary: "Write a checked copy of the store; the gateway may be running.", Example: "gateway backup --to /mnt/safe/gateway.db", Setup: backupCommand},
 			{Name: "restore", Args: "FILE", Summary: "Put a backup in the place of the store, after checking it; the gateway must not be running. The former store is kept.", Example: "gateway restore data/backups/gateway-20261130T020000.000Z.db", Setup: restoreCommand},
 		},

@@ -120,13 +120,13 @@ func TestAClientThatReadsSlowly(t *testing.T) {
 		}
 		_, _ = io.WriteString(rw, "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")
 	})
-	g := start(t, writeConfig(t, settings{providers: url, routing: "idle_timeout: 200ms"}))
+	g := start(t, writeConfig(t, settings{providers: url, routing: "idle_timeout: 500ms"}))
 	response, err := g.stream(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	pause := time.NewTimer(time.Second) // five times what a silent backend may take
+	pause := time.NewTimer(2 * time.Second) // four times what a silent backend may take
 	<-pause.C
 	body, err := io.ReadAll(response.Body)
 	if got := ending(t, answer{status: response.StatusCode, header: response.Header, body: string(body), err: err}, true); got != endWhole {

@@ -77,10 +77,11 @@ func (a *App) Reload(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	old := a.current.Load().config
+	before := a.current.Load()
+	old := before.config
 	given := *c
 	c.Currency, c.Timezone = old.Currency, old.Timezone
-	built, err := assemble(c, a.states.get, a.clients.get)
+	built, err := assemble(c, before.stored, a.states.get, a.clients.get)
 	if err != nil {
 		return err
 	}
@@ -91,7 +92,12 @@ func (a *App) Reload(ctx context.Context) (err error) {
 			a.log.WarnContext(ctx, "setting is taken over by a restart only", "key", key)
 		}
 	}
-	a.apply(built)
+	spent, err := a.spentBefore(ctx, built)
+	if err != nil {
+		return err
+	}
+	a.apply(built, spent)
+	a.announce(built)
 	return nil
 }
 

@@ -29,8 +29,6 @@ const (
 	minTimeout     = 10 * time.Millisecond
 	minProbe       = 100 * time.Millisecond
 	encryptionSize = 32
-	minBudget      = 1e-6
-	maxBudget      = 1e9 // beyond it Nano overflows
 	maxPrice       = 1e6
 	maxWindowMS    = 24 * 60 * 60 * 1000
 )
@@ -106,8 +104,8 @@ func (c *Config) validateClients(r *confload.Report) {
 	names, keys := map[string]bool{}, map[string]bool{}
 	for i, x := range c.Clients.Declared {
 		path := fmt.Sprintf("clients.declared[%d]", i)
-		if !name.MatchString(x.Name) {
-			r.Errorf(path+".name", "expected letters, digits, dots, - and _, got %q", x.Name)
+		if err := client.CheckName(x.Name); err != nil {
+			r.Errorf(path+".name", "%v", err)
 		}
 		if names[x.Name] {
 			r.Errorf(path+".name", "another client is named %q already", x.Name)
@@ -118,11 +116,8 @@ func (c *Config) validateClients(r *confload.Report) {
 			r.Errorf(path+".key", "another client has the same key")
 		}
 		names[x.Name], keys[x.Key.Reveal()] = true, true
-		if _, err := expiry(x.Expires); err != nil {
+		if _, err := client.Expiry(x.Expires); err != nil {
 			r.Errorf(path+".expires", "%v", err)
-		}
-		if x.Name == client.Anonymous {
-			r.Errorf(path+".name", "%q is what clients without a key are called", x.Name)
 		}
 		if !printable(x.Key.Reveal()) {
 			r.Errorf(path+".key", "expected printable ASCII without spaces: it is sent in a header")
@@ -131,25 +126,11 @@ func (c *Config) validateClients(r *confload.Report) {
 			r.Errorf(path, "limits are 0 (no limit) or more")
 		}
 		for key, budget := range map[string]float64{"daily_budget": x.DailyBudget, "monthly_budget": x.MonthlyBudget} {
-			if budget != 0 && !(budget >= minBudget && budget <= maxBudget) {
-				r.Errorf(path+"."+key, "expected 0 (no limit), or %g to %g, got %g", minBudget, maxBudget, budget)
+			if err := client.CheckBudget(budget); err != nil {
+				r.Errorf(path+"."+key, "%v", err)
 			}
 		}
 	}
-}
-
-// expiry reads a moment, or a date, at whose end the key ends.
-func expiry(text string) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if at, err := time.Parse(time.RFC3339, text); err == nil {
-		return at, nil
-	}
-	if at, err := time.Parse(time.DateOnly, text); err == nil {
-		return at.AddDate(0, 0, 1), nil
-	}
-	return time.Time{}, fmt.Errorf("expected a date like 2027-12-31 or a time like 2027-12-31T10:00:00Z, got %q", text)
 }
 
 func (c *Config) validateRouting(r *confload.Report) {

@@ -1,6 +1,6 @@
 // Package admin is the part of the operations API that shows, and resets, what the
 // gateway knows: backends, pools, the ledger with its failover timelines, the
-// statistics over it, and its backups.
+// statistics over it, its backups, the holders of client keys, and who changed what.
 //
 // No answer holds a secret: keys are masked, and so are the values of configured
 // headers, which may be credentials.
@@ -15,6 +15,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/fleetwatch/fleetwatch/internal/gateway/audit"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/backend"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/backup"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/dialect"
@@ -37,8 +38,10 @@ type Handler struct {
 	View    func() View
 	Ledger  *ledger.Ledger
 	Backups *backup.Keeper
-	Log     *slog.Logger
-	Now     func() time.Time // as time.Now, with a monotonic part
+	Clients func() []Client // declared and made ones, sorted by name
+	ChangeClient
+	Log *slog.Logger
+	Now func() time.Time // as time.Now, with a monotonic part
 }
 
 // Routes adds the API to a router. read and change guard the two kinds of access.
@@ -54,9 +57,16 @@ func (h *Handler) Routes(r *mux.Router, read, change func(http.Handler) http.Han
 	get("/stats/daily", h.daily)
 	get("/stats/cooldown", h.cooldowns)
 	get("/stats/reliability", h.reliability)
+	get("/clients", h.clients)
+	get("/clients/{name}", h.client)
+	get("/audit", h.audit)
 	get("/backups", h.backups)
-	r.Handle("/api/admin/backup", change(http.HandlerFunc(h.makeBackup))).Methods(http.MethodPost)
-	r.Handle("/api/admin/backends/{id}/reset", change(http.HandlerFunc(h.reset))).Methods(http.MethodPost)
+	do := func(method, path string, f http.HandlerFunc) { r.Handle("/api/admin"+path, change(f)).Methods(method) }
+	do(http.MethodPost, "/clients", h.createClient)
+	do(http.MethodPut, "/clients/{name}", h.updateClient)
+	do(http.MethodDelete, "/clients/{name}", h.deleteClient)
+	do(http.MethodPost, "/backup", h.makeBackup)
+	do(http.MethodPost, "/backends/{id}/reset", h.reset)
 }
 
 // Backend is a backend as the API shows it.
@@ -181,6 +191,10 @@ func (h *Handler) backend(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) reset(w http.ResponseWriter, r *http.Request) {
 	b := h.find(w, r)
 	if b == nil {
+		return
+	}
+	if err := audit.Record(r.Context(), h.Ledger.Store(), h.entry(r, audit.ResetBackend, b.Name, "")); err != nil {
+		h.refuse(w, r, err)
 		return
 	}
 	b.Reset()

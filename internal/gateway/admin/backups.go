@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/fleetwatch/fleetwatch/internal/gateway/audit"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/backup"
 	"github.com/fleetwatch/fleetwatch/internal/httpserve"
 )
@@ -21,6 +22,9 @@ func (h *Handler) makeBackup(w http.ResponseWriter, r *http.Request) {
 		httpserve.WriteError(w, r, http.StatusInternalServerError, "backup_failed", err.Error())
 	default:
 		h.Log.InfoContext(r.Context(), "backup made", "file", made.Name, "bytes", made.SizeBytes)
+		if err := audit.Record(context.WithoutCancel(r.Context()), h.Ledger.Store(), h.entry(r, audit.MakeBackup, made.Name, "")); err != nil {
+			h.Log.ErrorContext(r.Context(), "the audit trail lacks a backup", "file", made.Name, "error", err)
+		}
 		httpserve.WriteJSON(w, http.StatusCreated, made)
 	}
 }

@@ -53,11 +53,17 @@ func NewRegistry(open bool) *Registry {
 
 // Add adds a client. It reports false where another has the same key.
 func (r *Registry) Add(c Client, key redact.Secret) bool {
-	c.sum = sha256.Sum256([]byte(key.Reveal()))
-	if _, taken := r.byKey[c.sum]; taken || !key.IsSet() {
+	return key.IsSet() && r.AddSum(c, sha256.Sum256([]byte(key.Reveal())))
+}
+
+// AddSum adds a client of whose key there is the SHA-256 sum only. It reports false
+// where another has the same key.
+func (r *Registry) AddSum(c Client, sum [sha256.Size]byte) bool {
+	if _, taken := r.byKey[sum]; taken {
 		return false
 	}
-	r.byKey[c.sum] = &c
+	c.sum = sum
+	r.byKey[sum] = &c
 	return true
 }
 

@@ -152,7 +152,7 @@ func TestAStoreFromBeforeFolds(t *testing.T) {
 		storeRows(t, l, r.row(l))
 	}
 	l.fold(time.Now())
-	for _, query := range []string{`ALTER TABLE requests DROP COLUMN fold`, `DROP TABLE folds`, `DELETE FROM goose_db_version WHERE version_id = 3`} {
+	for _, query := range []string{`ALTER TABLE requests DROP COLUMN fold`, `DROP TABLE folds`, `DELETE FROM goose_db_version WHERE version_id >= 3`, `DROP TABLE clients`, `DROP TABLE audit`} {
 		if err := l.db.Write(t.Context(), func(tx *sql.Tx) error { _, err := tx.Exec(query); return err }); err != nil {
 			t.Fatal(err)
 		}

@@ -10,20 +10,16 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/fleetwatch/fleetwatch/internal/gateway/schema"
 	"github.com/fleetwatch/fleetwatch/internal/sqlstore"
 )
-
-//go:embed migrations
-var migrations embed.FS
 
 const (
 	maxBatch = 256
@@ -85,16 +81,16 @@ type Ledger struct {
 // New opens the store and marks what an earlier process left open as interrupted.
 // It returns how many those were.
 func New(ctx context.Context, o Options) (*Ledger, int64, error) {
-	folder, err := fs.Sub(migrations, "migrations")
+	migrations, err := schema.Migrations()
 	if err != nil {
-		return nil, 0, fmt.Errorf("opening the ledger's schema: %w", err)
+		return nil, 0, err
 	}
 	l := &Ledger{options: o, zone: o.Zone, queue: make(chan *entry, maxBatch), poke: make(chan struct{}, 1), folding: newFolding()}
 	if l.zone == nil {
 		l.zone = time.UTC
 	}
 	l.head.next, l.head.prev = &l.head, &l.head
-	if l.db, err = sqlstore.Open(ctx, sqlstore.Options{URL: o.URL, Migrations: folder, WALLimit: walLimit}); err != nil {
+	if l.db, err = sqlstore.Open(ctx, sqlstore.Options{URL: o.URL, Migrations: migrations, WALLimit: walLimit}); err != nil {
 		return nil, 0, err
 	}
 	interrupted, err := l.begin(ctx)
@@ -123,6 +119,9 @@ func (l *Ledger) begin(ctx context.Context) (interrupted int64, err error) {
 
 // Close closes the store. Run must have returned.
 func (l *Ledger) Close() error { return errors.Join(l.statements.close(), l.db.Close()) }
+
+// Store is the store, for what else is kept in it. It is closed by Close.
+func (l *Ledger) Store() *sqlstore.DB { return l.db }
 
 // Ready is a readiness check.
 func (l *Ledger) Ready(ctx context.Context) error { return l.db.Check(ctx) }
