@@ -131,7 +131,7 @@ func onePeer(t *testing.T) *stage {
 
 func twoPeers(t *testing.T) *stage {
 	t.Helper()
-	return newTwoPeers(t, "500ms", "1s")
+	return newTwoPeers(t, "500ms", "2500ms")
 }
 
 // quietPeers repeat nothing, and absence counts later than the watchdog ages, as in

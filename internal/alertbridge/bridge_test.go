@@ -54,7 +54,7 @@ type settings struct {
 	alertmanager string // URL; empty: none
 	extra        string // further top-level YAML
 	receivers    string // replaces the receivers
-	minUptime    string // of Alertmanager; empty: 1s
+	minUptime    string // of Alertmanager; empty: 2.5s, more than the watchdog's age
 	reconcile    string // how often; empty: 200ms
 	severity     string // replaces the routing
 	operators    string // open ids, by commas; empty: no buttons
@@ -75,7 +75,7 @@ func writeConfig(t testing.TB, s settings) string {
 		s.receivers = standardReceivers
 	}
 	if s.minUptime == "" {
-		s.minUptime = "1s"
+		s.minUptime = "2500ms"
 	}
 	if s.reconcile == "" {
 		s.reconcile = "200ms"

@@ -99,6 +99,27 @@ func TestEveryProblemIsReported(t *testing.T) {
 	}
 }
 
+// TestAnAlertmanagerThatStartedIsNoEvidence: absence from it counts only once a
+// Watchdog from before its start is too old to turn a card green.
+func TestAnAlertmanagerThatStartedIsNoEvidence(t *testing.T) {
+	for _, c := range []struct {
+		keys string
+		code int
+	}{
+		{"watchdog_max_age: 2m, min_uptime: 3m", 0},
+		{"watchdog_max_age: 2m, min_uptime: 2m", 2},
+		{"watchdog_max_age: 2m, min_uptime: 0s", 2},
+		{"watchdog_max_age: 4m, min_uptime: 3m", 2},
+		{`watchdog_max_age: 4m, min_uptime: 3m, watchdog: ""`, 0},
+	} {
+		text := strings.Replace(wholeConfig, "watchdog: Watchdog, watchdog_max_age: 2m, min_uptime: 3m", c.keys, 1)
+		code, out := command(t, "", "check-config", "-config", writeFile(t, text))
+		if code != c.code || code != 0 && (!strings.Contains(out, "alertmanager.min_uptime: ") || !strings.Contains(out, "alertmanager.watchdog_max_age")) {
+			t.Errorf("%s: exit code %d, want %d: %s", c.keys, code, c.code, out)
+		}
+	}
+}
+
 func TestEmptyReceiversAreRefused(t *testing.T) {
 	if code, out := command(t, "", "check-config", "-config", writeFile(t, "display: {language: en}\n")); code != 2 || !strings.Contains(out, "at least one receiver") {
 		t.Errorf("%d %s", code, out)

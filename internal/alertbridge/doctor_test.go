@@ -16,7 +16,7 @@ import (
 const wellConfig = `
 server: {listen: 127.0.0.1:0, token: hook-token-value, admin_token: admin-token-value}
 feishu: {app_id: cli_app, app_secret: app-secret-value, base_url: FEISHU, timeout: 2s}
-alertmanager: {url: ALERTMANAGER, watchdog: Watchdog, watchdog_max_age: 2m, min_uptime: 1ms}
+alertmanager: {url: ALERTMANAGER, watchdog: Watchdog, watchdog_max_age: 3s, min_uptime: 4s}
 operators: [ou_ana]
 links: {grafana: "https://grafana.example", runbooks: "https://runbooks.example/r"}
 receivers:
@@ -142,19 +142,28 @@ func otherFaults() []planted {
 		{name: "no Alertmanager", change: []string{"ALERTMANAGER", `""`}, code: 1, want: [][]string{{"FIX", "alertmanager: alertmanager.url is empty", "set it"}}},
 		{name: "Alertmanager unreachable", change: []string{"ALERTMANAGER", "http://127.0.0.1:9"}, code: 1, want: [][]string{{"FIX", "alertmanager: ", "connection refused", "see that it runs", "alertmanager.url"}}},
 		{name: "Alertmanager under another path", change: []string{"ALERTMANAGER", "ALERTMANAGER/prefix"}, code: 1, want: [][]string{{"FIX", "alertmanager: ", "path prefix"}}},
-		{name: "Alertmanager just started", change: []string{"min_uptime: 1ms", "min_uptime: 24h"}, want: [][]string{{"note", "alertmanager: answers, up for", "wait", "24h"}}},
+		{name: "Alertmanager just started", change: []string{"min_uptime: 4s", "min_uptime: 24h"}, want: [][]string{{"note", "alertmanager: answers, up for", "wait", "24h"}}},
 		{name: "no watchdog set", change: []string{"watchdog: Watchdog", `watchdog: ""`}, code: 1, want: [][]string{{"FIX", "watchdog: alertmanager.watchdog is empty", "name it there"}}},
 		{name: "watchdog missing", change: []string{"watchdog: Watchdog", "watchdog: DeadMansSwitch"}, code: 1, want: [][]string{{"FIX", `watchdog: no alert "DeadMansSwitch"`, "load alerting/rules"}}},
 	}
 }
 
+// grownAlertmanager is one that has been up for longer than min_uptime.
+func grownAlertmanager(t *testing.T) *realAlertmanager {
+	t.Helper()
+	am := startAlertmanager(t, freeAddress(t), "http://127.0.0.1:9/webhook", "--cluster.listen-address=")
+	began := time.Now()
+	eventually(t, func() bool { return time.Since(began) > 4*time.Second }, func() string { return "the time does not pass" })
+	return am
+}
+
 // TestDoctor plants one fault after another; the doctor names each, says what to do,
 // and nothing else; and nobody is sent anything.
 func TestDoctor(t *testing.T) {
-	am := startAlertmanager(t, freeAddress(t), "http://127.0.0.1:9/webhook", "--cluster.listen-address=")
-	am.tell(time.Hour, watchdog())
+	am := grownAlertmanager(t)
 	for _, p := range slices.Concat(otherFaults(), appFaults(), receiverFaults()) {
 		t.Run(p.name, func(t *testing.T) {
+			am.tell(time.Hour, watchdog())
 			fs := p.standIn(t)
 			code, out := command(t, "", "doctor", "-config", p.config(t, fs, am))
 			p.check(t, code, out)
@@ -169,9 +178,9 @@ func TestDoctor(t *testing.T) {
 
 // TestDoctorOfAnOldWatchdog waits until one is old.
 func TestDoctorOfAnOldWatchdog(t *testing.T) {
-	am := startAlertmanager(t, freeAddress(t), "http://127.0.0.1:9/webhook", "--cluster.listen-address=")
+	am := grownAlertmanager(t)
 	am.tell(time.Hour, watchdog())
-	p := planted{change: []string{"watchdog_max_age: 2m", "watchdog_max_age: 1s"}, code: 1, want: [][]string{{"FIX", "watchdog: last heard", "watchdog_max_age is 1s", "Prometheus runs"}}}
+	p := planted{change: []string{"watchdog_max_age: 3s", "watchdog_max_age: 1s"}, code: 1, want: [][]string{{"FIX", "watchdog: last heard", "watchdog_max_age is 1s", "Prometheus runs"}}}
 	fs := p.standIn(t)
 	file, code, out := p.config(t, fs, am), 0, ""
 	eventually(t, func() bool { code, out = command(t, "", "doctor", "-config", file); return code != 0 }, func() string { return out })
@@ -261,10 +270,10 @@ func findings(out string) []string {
 // TestDoctorNeedsNoMoreThanTheLeast takes each of the least scopes away in turn, so
 // that the list above is neither too long nor too short.
 func TestDoctorNeedsNoMoreThanTheLeast(t *testing.T) {
-	am := startAlertmanager(t, freeAddress(t), "http://127.0.0.1:9/webhook", "--cluster.listen-address=")
-	am.tell(time.Hour, watchdog())
+	am := grownAlertmanager(t)
 	for _, scope := range slices.Sorted(maps.Keys(leastScopes())) {
 		p := planted{tenant: without(scope)}
+		am.tell(time.Hour, watchdog())
 		fs := p.standIn(t)
 		if _, out := command(t, "", "doctor", "-config", p.config(t, fs, am)); len(findings(out)) != 1 || !strings.Contains(findings(out)[0], scope) {
 			t.Errorf("without %s:\n%s", scope, out)

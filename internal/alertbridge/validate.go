@@ -89,6 +89,11 @@ func (c *Config) validateAlertmanager(r *confload.Report) {
 	atLeast(r, "alertmanager.reconcile_every", c.Alertmanager.ReconcileEvery, 100*time.Millisecond)
 	atLeast(r, "alertmanager.watchdog_max_age", c.Alertmanager.WatchdogMaxAge, time.Second)
 	notNegative(r, "alertmanager.min_uptime", c.Alertmanager.MinUptime)
+	if up, age := c.Alertmanager.MinUptime, c.Alertmanager.WatchdogMaxAge; c.Alertmanager.Watchdog != "" && up <= age {
+		// Until it has heard of its alerts again, an Alertmanager that was started lists
+		// none; a Watchdog from before must be too old by then to turn cards green.
+		r.Errorf("alertmanager.min_uptime", "expected more than alertmanager.watchdog_max_age, which is %s, got %s", age, up)
+	}
 	for i, d := range c.Alertmanager.SilenceChoices {
 		atLeast(r, fmt.Sprintf("alertmanager.silence_choices[%d]", i), d, time.Minute)
 	}
