@@ -109,13 +109,16 @@ type target struct {
 func (r Receiver) targets(c store.Channel) []target {
 	switch c {
 	case store.Webhook:
-		return []target{{key: "bot:" + r.BotKey, windows: botLimits()}, {key: "bots", atOnce: botWorkers}}
+		return []target{{key: "bot:" + r.BotKey, windows: botLimits(), atOnce: botWorkers}}
 	case store.OpenClaw:
 		return []target{{key: "openclaw:" + r.OpenClawKey, windows: openClawLimits()}, {key: "openclaws", atOnce: openClawWorkers}}
 	case store.App:
 	}
 	return []target{{key: "app", windows: appLimits(), atOnce: appWorkers}, {key: "to:" + r.App.Type + ":" + r.App.ID, windows: recipientLimits()}}
 }
+
+// removed is what calls count against whose lane is no longer in the configuration.
+func removed() []target { return []target{{key: "removed", atOnce: removedWorkers}} }
 
 // lane is one receiver's channel.
 type lane struct {

@@ -13,7 +13,6 @@ import (
 
 // Sizes of the dispatcher.
 const (
-	workers    = appWorkers + botWorkers + openClawWorkers
 	pageSize   = 64
 	idle       = time.Minute     // longest time without looking at the store
 	storeRetry = 2 * time.Second // after the store failed
@@ -21,12 +20,14 @@ const (
 	probeEvery = time.Minute
 )
 
-// How many calls of each kind are under way at once. Each kind has workers of its
-// own: one that hangs keeps none from the others.
+// How many calls are under way at once: of the app, of each custom bot, of all that
+// OpenClaw sends, and of lanes that are no longer configured, which only end. What
+// hangs keeps no worker from the others.
 const (
 	appWorkers      = 8
-	botWorkers      = 8
+	botWorkers      = 2
 	openClawWorkers = 4
+	removedWorkers  = 8
 )
 
 // Dispatcher sends what is pending. Make it with New, run it with Run.
@@ -37,7 +38,6 @@ type Dispatcher struct {
 	config  atomic.Pointer[Config]
 	gates   *gates
 	wake    chan struct{}
-	free    chan struct{} // one slot per running worker
 
 	mu       sync.Mutex
 	inFlight map[flight]bool
@@ -54,8 +54,7 @@ type flight struct {
 // New makes a dispatcher. Nothing is sent before Run.
 func New(s *store.Store, log *slog.Logger, m *Metrics, c *Config) *Dispatcher {
 	d := &Dispatcher{
-		store: s, log: log, metrics: m, gates: newGates(), wake: make(chan struct{}, 1),
-		free: make(chan struct{}, workers), inFlight: map[flight]bool{},
+		store: s, log: log, metrics: m, gates: newGates(), wake: make(chan struct{}, 1), inFlight: map[flight]bool{},
 	}
 	d.Configure(c)
 	return d
@@ -140,7 +139,7 @@ func (d *Dispatcher) dispatch(ctx context.Context, running *sync.WaitGroup) time
 		if len(lanes) > 0 && len(blocked) == len(lanes) {
 			return opens
 		}
-		legs, err := d.store.Due(ctx, now, blocked, pageSize+workers)
+		legs, err := d.store.Due(ctx, now, blocked, pageSize+d.underWay())
 		if err != nil {
 			return d.failed(ctx, err)
 		}
@@ -220,16 +219,26 @@ func (d *Dispatcher) blocked(lanes map[string]lane, now time.Time) (names []stri
 	return names, opens
 }
 
-// start hands legs to workers, as far as limits and workers allow, and reports
+// underWay is how many calls are.
+func (d *Dispatcher) underWay() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.inFlight)
+}
+
+// start hands legs to workers, as far as their targets allow, and reports
 // whether it handed out any. What is more than a lane's share of first messages
 // comes back, by lane.
 func (d *Dispatcher) start(ctx context.Context, lanes map[string]lane, legs []store.Leg, running *sync.WaitGroup) (started bool, excess map[string][]store.Leg) {
 	storm := d.Config().Storm
 	for _, leg := range legs {
+		if ctx.Err() != nil {
+			return false, nil
+		}
 		if !d.claim(leg) {
 			continue
 		}
-		var targets []target
+		targets := removed()
 		if l, known := lanes[leg.Lane]; known {
 			targets = l.receiver.targets(l.channel)
 			if storm.PerMinute > 0 && leg.First() {
@@ -241,23 +250,15 @@ func (d *Dispatcher) start(ctx context.Context, lanes map[string]lane, legs []st
 				}
 				targets = append(targets, share)
 			}
-			if _, ok := d.gates.take(targets, time.Now()); !ok {
-				d.release(leg)
-				continue
-			}
 		}
-		select {
-		case d.free <- struct{}{}:
-		case <-ctx.Done():
-			d.gates.done(targets, time.Now())
+		if _, ok := d.gates.take(targets, time.Now()); !ok {
 			d.release(leg)
-			return false, nil
+			continue
 		}
 		started = true
 		running.Go(func() {
 			defer func() {
 				d.gates.done(targets, time.Now())
-				<-d.free
 				d.release(leg)
 				d.Wake()
 			}()

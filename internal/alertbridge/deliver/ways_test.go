@@ -1,12 +1,16 @@
 package deliver_test
 
 import (
+	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/deliver"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/feishu"
+	"github.com/fleetwatch/fleetwatch/internal/redact"
 	sandbox "github.com/fleetwatch/fleetwatch/internal/sandbox/feishu"
 )
 
@@ -205,4 +209,42 @@ func TestStormWestOfGreenwich(t *testing.T) {
 			}
 		})
 	}
+}
+
+// hanging carries calls that get no answer.
+type hanging struct{}
+
+func (hanging) RoundTrip(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+// TestBotsThatHang: custom bots that do not answer, however many, keep no worker
+// from one that does.
+func TestBotsThatHang(t *testing.T) {
+	inBubble(t, deliver.Storm{Every: time.Minute}, func(b *bubble) {
+		b.stop()
+		var hung []string
+		for i := range 12 {
+			name := fmt.Sprintf("hung-%d", i)
+			hung = append(hung, name)
+			b.config.Receivers[name] = deliver.Receiver{Name: name, BotKey: name, Bot: feishu.NewBot(feishu.BotOptions{
+				URL: redact.Secret("http://hung.example/" + name), Timeout: 10 * time.Second, Transport: hanging{},
+			})}
+		}
+		b.start()
+		for _, name := range hung {
+			b.tell(name, card.Firing, groups("AgentDown", "critical", 40)...)
+		}
+		b.wait(time.Second)
+		for _, g := range groups("AgentLate", "warning", 40) {
+			b.tell("bot", card.Firing, g)
+			began := len(b.feishu.Snapshot().Views())
+			b.wait(time.Second)
+			if len(b.feishu.Snapshot().Views()) != began+1 {
+				t.Fatalf("%s had no card after a second", g.subject)
+			}
+			b.wait(time.Second)
+		}
+	})
 }
