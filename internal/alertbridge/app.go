@@ -213,7 +213,7 @@ func (a *App) Start(ctx context.Context) error {
 	if connected > 0 {
 		a.log.InfoContext(ctx, "open cards got a way to their receiver", "cards", connected)
 	}
-	if err := a.buttons.redraw(ctx, a.current.Load().config.policy()); err != nil {
+	if err := a.buttons.redraw(ctx, a.current.Load().look()); err != nil {
 		return err
 	}
 	a.stack.Go("dispatcher", func(ctx context.Context) error { a.dispatcher.Run(ctx); return nil })
@@ -265,7 +265,7 @@ func (a *App) Reload(ctx context.Context) (err error) {
 	a.templates.reset()
 	a.announce(built)
 	a.dispatcher.Configure(built.deliver)
-	if err := a.buttons.redraw(ctx, config.policy()); err != nil {
+	if err := a.buttons.redraw(ctx, built.look()); err != nil {
 		return err
 	}
 	if _, err := a.store.Connect(ctx, built.deliver.Channels, time.Now()); err != nil {

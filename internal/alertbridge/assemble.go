@@ -91,6 +91,16 @@ func (c *Config) app(log *slog.Logger) feishu.AppOptions {
 	return feishu.AppOptions{ID: c.Feishu.AppID, Secret: c.Feishu.AppSecret, BaseURL: c.baseURL(), Timeout: c.Feishu.Timeout, Log: log}
 }
 
+// look names everything of the configuration that has open cards sent again when it
+// changes: their buttons, and the user's templates.
+func (built *assembly) look() string {
+	p := built.config.policy()
+	if v := built.deliver.Renderer.TemplatesVersion(); v != "" {
+		return p.Look() + " templates " + v
+	}
+	return p.Look()
+}
+
 func (c *Config) policy() action.Policy {
 	return action.Policy{
 		Buttons: c.buttons(), Silencing: c.Alertmanager.URL != "", Operators: c.operators(), Silences: c.Alertmanager.SilenceChoices, Language: c.Display.Language,

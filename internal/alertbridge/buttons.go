@@ -92,14 +92,14 @@ func (b *buttons) start(stack *lifecycle.Stack) {
 	stack.Go("callbacks", func(ctx context.Context) error { b.callbacks.Run(ctx); return nil })
 }
 
-// redraw sends open cards again where their buttons are others by now.
-func (b *buttons) redraw(ctx context.Context, p action.Policy) error {
-	n, err := b.store.Redraw(ctx, p.Look(), time.Now().UTC())
+// redraw sends open cards again that look different by now.
+func (b *buttons) redraw(ctx context.Context, look string) error {
+	n, err := b.store.Redraw(ctx, look, time.Now().UTC())
 	if err != nil {
 		return err
 	}
 	if n > 0 {
-		b.log.InfoContext(ctx, "open cards get other buttons", "cards", n)
+		b.log.InfoContext(ctx, "open cards are sent again, their buttons or templates are others", "cards", n)
 		b.dispatcher.Wake()
 	}
 	return nil

@@ -64,6 +64,44 @@ func TestOwnTemplates(t *testing.T) {
 	fs.waitCards(t, "green OWN a is down (resolved)")
 }
 
+// TestOpenCardsFollowTheTemplates: a change of the templates is to be seen on cards
+// that are open, once.
+func TestOpenCardsFollowTheTemplates(t *testing.T) {
+	fs, dir := newFeishu(t, feishu.Options{}), t.TempDir()
+	s := settings{feishu: fs.url, dir: dir, extra: templatesIn(t, dir, map[string]string{"title.tmpl": goodTitle})}
+	b := startBridge(t, s)
+	b.post(payload(group("a"), down("a", "critical", time.Now())))
+	fs.waitCards(t, "red OWN a is down (firing)")
+	templatesIn(t, dir, map[string]string{"title.tmpl": strings.Replace(goodTitle, "OWN", "NEW", 1)})
+	reload := func() {
+		t.Helper()
+		if status, text := b.do(http.MethodPost, "/-/reload", "admin-token-value", ""); status != 200 {
+			t.Fatal(status, text)
+		}
+	}
+	reload()
+	fs.waitCards(t, "red NEW a is down (firing)")
+	reload() // and nothing has changed
+	b.stop()
+	b = startBridge(t, s)
+	b.post(payload(group("b"), down("b", "critical", time.Now())))
+	fs.waitCards(t, "red NEW a is down (firing)", "red NEW b is down (firing)")
+	patches := 0
+	for _, r := range fs.Requests() {
+		if r.Op == feishu.OpPatch {
+			patches++
+		}
+	}
+	if patches != 1 {
+		t.Errorf("the card was changed %d times, want once", patches)
+	}
+	if err := os.Remove(filepath.Join(dir, "templates", "title.tmpl")); err != nil {
+		t.Fatal(err)
+	}
+	reload()
+	fs.waitCards(t, "red 🚨 [CRITICAL] a is down", "red 🚨 [CRITICAL] b is down")
+}
+
 func TestFailingTemplates(t *testing.T) {
 	fs, dir := newFeishu(t, feishu.Options{}), t.TempDir()
 	s := settings{feishu: fs.url, dir: dir, extra: templatesIn(t, dir, map[string]string{"title.tmpl": panicTitle})}
@@ -91,7 +129,7 @@ func TestFailingTemplates(t *testing.T) {
 		t.Fatal(status, text)
 	}
 	b.post(payload(group("c"), down("c", "critical", time.Now())))
-	fs.waitCards(t, "red 🚨", "red 🚨", "red OWN c is down")
+	fs.waitCards(t, "red OWN a is down", "red OWN b is down", "red OWN c is down")
 	if _, text := b.do(http.MethodGet, "/ready", "", ""); !strings.Contains(text, `"templates":"ok"`) {
 		t.Errorf("/ready: %s", text)
 	}

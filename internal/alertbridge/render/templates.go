@@ -91,6 +91,9 @@ func (r *Renderer) Reporting(report func(template string, err error)) *Renderer 
 	return &out
 }
 
+// TemplatesVersion tells the user's templates apart by what they say; "" without any.
+func (r *Renderer) TemplatesVersion() string { return r.options.Templates.Version() }
+
 // TryTemplates runs the user's templates on sample cards, a firing and a resolved
 // one, and returns what fails there, by template.
 func (r *Renderer) TryTemplates(now time.Time) map[string]error {

@@ -174,7 +174,7 @@ func (s *Store) Secret(ctx context.Context, name string, create func() string) (
 const factLook = "look"
 
 // Redraw has open cards sent again if they were last sent in another look, such
-// as with other buttons, and returns how many. Before the first time the look is
+// as with other buttons or templates, and returns how many. Before the first time the look is
 // "".
 func (s *Store) Redraw(ctx context.Context, look string, now time.Time) (int, error) {
 	last, err := s.Fact(ctx, factLook)

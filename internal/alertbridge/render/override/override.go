@@ -9,6 +9,8 @@
 package override
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +58,7 @@ func (p Problem) String() string {
 type Set struct {
 	root    *template.Template
 	defined []string
+	version string
 }
 
 // Parse reads the files, in order: what is defined twice is what the last one
@@ -76,7 +79,7 @@ func Parse(files []File) (*Set, []Problem) {
 	if len(problems) == 0 {
 		problems = undefined(root)
 	}
-	s := &Set{root: root}
+	s := &Set{root: root, version: versionOf(files)}
 	for _, name := range Names() {
 		if root.Lookup(name) != nil {
 			s.defined = append(s.defined, name)
@@ -89,6 +92,23 @@ func Parse(files []File) (*Set, []Problem) {
 		return nil, problems
 	}
 	return s, meterTrees(root)
+}
+
+// versionOf names what files say, whatever their paths are.
+func versionOf(files []File) string {
+	h := sha256.New()
+	for _, f := range files {
+		_, _ = fmt.Fprintf(h, "%d:%s", len(f.Text), f.Text) // a hash takes everything
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// Version tells sets apart by what their files say; it is "" where none is defined.
+func (s *Set) Version() string {
+	if s == nil || len(s.defined) == 0 {
+		return ""
+	}
+	return s.version
 }
 
 // Defines reports whether the set holds the template.
