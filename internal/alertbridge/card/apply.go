@@ -1,6 +1,9 @@
 package card
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // reminderGap is how far apart two equal notifications must be for the second
 // to count as a reminder: the peers of an Alertmanager cluster repeat each
@@ -116,7 +119,23 @@ func (c *Card) Apply(n Notice, previous *Card) bool {
 		changed = true
 	}
 	c.NotifiedAt = n.At
+	c.forget(n.At)
 	return changed
+}
+
+// endedLife is how long an alert that has ended stays on a card of which others are
+// open: much longer than Alertmanager repeats an end.
+const endedLife = 24 * time.Hour
+
+// forget lets go of what ended long ago, so that a group that never ends as a whole
+// does not grow for ever. It is no news: the card shows it with its next change.
+func (c *Card) forget(at time.Time) {
+	if c.Closed() {
+		return
+	}
+	c.Alerts = slices.DeleteFunc(c.Alerts, func(a Alert) bool {
+		return (a.Status == Resolved || a.Status == Discarded) && at.Sub(a.HeardAt) > endedLife && at.Sub(a.EndsAt) > endedLife
+	})
 }
 
 // fire takes over a firing of an alert that the card knows.
