@@ -171,29 +171,39 @@ func nullMillis(t time.Time) any {
 	return millis(t)
 }
 
+// sweepChunk bounds one deletion, so that accepting notifications never waits for long.
+const sweepChunk = 200
+
 // Sweep deletes closed cards, replayed or old dead letters and audit entries
-// that are older than the given moments. Cards that are still to be sent stay.
+// that are older than the given moments, some at a time. Cards that are still to be
+// sent stay.
 func (s *Store) Sweep(ctx context.Context, delivered, dead time.Time) error {
-	err := s.db.Write(ctx, func(tx *sql.Tx) error {
-		for _, step := range []struct {
-			query  string
-			before time.Time
-		}{
-			{`DELETE FROM cards WHERE closed_at < ? AND (state = 'discarded' OR NOT EXISTS (SELECT 1 FROM legs WHERE card_id = cards.id AND pending = 1))`, delivered},
-			{`DELETE FROM dead WHERE created_at < ?`, dead},
-			{`DELETE FROM audit WHERE at < ?`, dead},
-			{`DELETE FROM presses WHERE at < ?`, dead},
-			// What a kill left of digests that have ended.
-			{`UPDATE legs SET digest = NULL WHERE digest IN (SELECT id FROM cards WHERE lane IS NOT NULL AND closed_at < ?)`, delivered},
-		} {
-			if _, err := tx.ExecContext(ctx, step.query, millis(step.before)); err != nil {
-				return err
+	for _, step := range []struct {
+		query  string
+		before time.Time
+	}{
+		{`DELETE FROM cards WHERE id IN (SELECT id FROM cards WHERE closed_at < ?
+			AND (state = 'discarded' OR NOT EXISTS (SELECT 1 FROM legs WHERE card_id = cards.id AND pending = 1)) LIMIT ?)`, delivered},
+		{`DELETE FROM dead WHERE id IN (SELECT id FROM dead WHERE created_at < ? LIMIT ?)`, dead},
+		{`DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ? LIMIT ?)`, dead},
+		{`DELETE FROM presses WHERE event_id IN (SELECT event_id FROM presses WHERE at < ? LIMIT ?)`, dead},
+		// What a kill left of digests that have ended.
+		{`UPDATE legs SET digest = NULL WHERE (card_id, channel) IN (
+			SELECT card_id, channel FROM legs WHERE digest IN (SELECT id FROM cards WHERE lane IS NOT NULL AND closed_at < ?) LIMIT ?)`, delivered},
+	} {
+		err := s.chunks(ctx, "deleting what is past its retention", func(tx *sql.Tx) (int64, error) {
+			if err := ctx.Err(); err != nil {
+				return 0, err
 			}
+			r, err := tx.ExecContext(ctx, step.query, millis(step.before), sweepChunk)
+			if err != nil {
+				return 0, err
+			}
+			return r.RowsAffected()
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("deleting what is past its retention: %w", err)
 	}
 	return nil
 }
