@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,7 @@ type App struct {
 	options    Options
 	log        *slog.Logger
 	current    atomic.Pointer[assembly]
+	applying   sync.Mutex // held by a reload from reading the file to its end
 	reload     *metrics.Reload
 	store      *store.Store
 	server     *httpserve.Server
@@ -235,6 +237,8 @@ func (a *App) Stop(ctx context.Context) error { return a.stack.Unwind(ctx) }
 // Reload takes over the configuration file, or nothing of it where anything is
 // wrong. The address and the store are taken over by a restart only.
 func (a *App) Reload(ctx context.Context) (err error) {
+	a.applying.Lock()
+	defer a.applying.Unlock()
 	defer func() { a.reload.Observe(err) }()
 	config, err := Load(a.options.ConfigFile, a.log)
 	if err != nil {
