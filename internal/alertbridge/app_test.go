@@ -223,6 +223,33 @@ func TestCustomBot(t *testing.T) {
 	}
 }
 
+// TestDigestAtACustomBot is signed and holds the bot's keyword, in each form.
+func TestDigestAtACustomBot(t *testing.T) {
+	for name, refused := range map[string]int{"rich": 0, "plain": 1, "text": 2} {
+		t.Run(name, func(t *testing.T) {
+			fs := newFeishu(t, feishu.Options{Bots: map[string]feishu.Bot{"tok-1": {Name: "ops", Secret: "sign-secret", Keyword: "KEYWORD"}}, KnownBotsOnly: true})
+			b := startBridge(t, settings{feishu: fs.url, extra: "storm: {per_receiver_per_minute: 1, digest_every: 1s}", receivers: fmt.Sprintf(`
+  - name: oncall
+    webhook: {url: %q, secret: sign-secret, keyword: KEYWORD}
+  - name: coo
+`, fs.url+"/open-apis/bot/v2/hook/tok-1")})
+			b.post(payload(group("a"), down("a", "critical", time.Now())))
+			fs.waitCards(t, "a is down")
+			if refused > 0 {
+				fs.fault(t, feishu.Fault{Kind: feishu.FaultBadRequest, Ops: []feishu.Op{feishu.OpBot}, Times: refused})
+			}
+			b.post(payload(group("b"), down("b", "critical", time.Now())))
+			eventually(t, func() bool {
+				all := fs.views()
+				return len(all) == 2 && strings.Contains(all[1].Title+all[1].Text, "告警风暴") && strings.Contains(all[1].Text, "KEYWORD")
+			}, func() string { return fmt.Sprintf("%+v", fs.views()) })
+			if n := b.metric(`alertbridge_deliveries_total{kind="bot",receiver="oncall",result="ok"}`); n != "2" {
+				t.Errorf("%s messages were taken, want 2", n)
+			}
+		})
+	}
+}
+
 func TestMetricsAreWellFormed(t *testing.T) {
 	b := startBridge(t, settings{feishu: newFeishu(t, feishu.Options{}).url})
 	problems, err := testutil.GatherAndLint(b.Registry())
