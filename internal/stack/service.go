@@ -158,6 +158,7 @@ func (b builder) heartbeat() Service {
 	l := b.layout
 	env := append(b.rosterEnv(), "SECRETS_DIR="+l.secret(""), "DATA_DIR="+l.data(Heartbeat), "HEARTBEAT_LISTEN="+l.Listen(Heartbeat), "FLEET_FILE="+b.roster(),
 		"WATCHDOG_EVERY="+b.pace.scaled(time.Minute), "WATCHDOG_GRACE="+b.pace.scaled(4*time.Minute), "BRIDGE_CLEAR_AFTER="+b.pace.scaled(5*time.Minute))
+	env = append(env, b.settings.env("MULTICA_", "OPENCLAW_")...)
 	if b.settings.feishu() {
 		env = append(env, b.settings.env("FEISHU_WEBHOOK_CRITICAL")...)
 	} else {

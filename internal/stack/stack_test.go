@@ -111,6 +111,7 @@ func TestStandInsOnlyForWhatIsNotConfigured(t *testing.T) {
 		"app":                {map[string]string{"FEISHU_APP_ID": "cli_x", "FEISHU_APP_SECRET": "real-secret"}, false, true, ""},
 		"bot":                {map[string]string{"FEISHU_WEBHOOK_CRITICAL": "https://open.feishu.cn/real-secret"}, false, true, ""},
 		"roster":             {map[string]string{"FLEET_FILE": fleet}, true, false, ""},
+		"boards":             {map[string]string{"MULTICA_TOKEN": "real-secret", "OPENCLAW_GATEWAY_TOKEN": "real-secret"}, true, true, ""},
 		"a roster's folder":  {map[string]string{"FLEET_DIR": filepath.Dir(fleet)}, true, false, ""},
 		"half an app":        {map[string]string{"FEISHU_APP_ID": "cli_x"}, false, true, "expected both or none"},
 		"a relative roster":  {map[string]string{"FLEET_FILE": "fleet.yaml"}, true, false, "absolute path"},
@@ -139,6 +140,12 @@ func TestStandInsOnlyForWhatIsNotConfigured(t *testing.T) {
 			bridge, _ := plan.Service(AlertBridge)
 			if env := strings.Join(bridge.Env, "\n"); strings.Contains(env, "FEISHU_BASE_URL") != c.feishu {
 				t.Errorf("the bridge's environment points at the stand-in: %v", !c.feishu)
+			}
+			beats, _ := plan.Service(Heartbeat)
+			for _, board := range []string{"MULTICA_TOKEN", "OPENCLAW_GATEWAY_TOKEN"} {
+				if given := slices.Contains(beats.Env, board+"="+c.env[board]); given != (c.env[board] != "") {
+					t.Errorf("heartbeat is given %s: %v", board, given)
+				}
 			}
 			demo := NewPlan(testLayout(t), NoSettings(), FastPace())
 			for _, s := range demo.Services {
