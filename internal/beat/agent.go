@@ -151,6 +151,8 @@ type Task struct {
 	// it waits for itself that way.
 	BlockedBy []string `json:"blocked_by,omitempty"`
 	Cycle     bool     `json:"cycle,omitempty"`
+	// Parked: to do, and its source keeps it for later.
+	Parked bool `json:"parked,omitempty"`
 	// Rounds are the driver calls that were spent on the task. A task that is
 	// Paused is left out of them until a person resumes it.
 	Rounds int  `json:"rounds"`

@@ -114,6 +114,9 @@ func TestFromBoardsToAPI(t *testing.T) {
 	}
 	r.await("secretary", read)
 	r.await("reader", read)
+	if !seen.Tasks[3].Parked || seen.Tasks[0].Parked {
+		t.Errorf("kept for later: %+v", seen.Tasks)
+	}
 	file := filepath.Join(r.dir, "client.yaml")
 	writeFile(t, file, strings.Replace(b.config("10m"), "127.0.0.1:0", r.Addr(), 1))
 	if code, out := commandLine(t, "run", "ops", "--wait", "-config", file); code != 0 {
@@ -137,8 +140,8 @@ func TestFromBoardsToAPI(t *testing.T) {
 	if n, err := testutil.GatherAndCount(r.Registry(), "heartbeat_source_up"); err != nil || n != 3 {
 		t.Errorf("%d sources, %v", n, err)
 	}
-	if status, _ := r.do("POST", "/api/agents/ops/check", "admin-token", ""); status != 200 || b.clawCalls(t) != 2 {
-		t.Errorf("a check by a person: %d, %d calls", status, b.clawCalls(t))
+	if code, out := commandLine(t, "check", "ops", "-config", file); code != 0 || b.clawCalls(t) != 2 || !strings.Contains(out, "source workboard: ok") || !strings.Contains(out, "kept for later") {
+		t.Errorf("a check by a person: %d, %d calls\n%s", code, b.clawCalls(t), out)
 	}
 }
 

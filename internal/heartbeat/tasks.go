@@ -174,6 +174,8 @@ func noteOf(t beat.Task) string {
 		return "stall suspected"
 	case len(t.BlockedBy) > 0:
 		return fmt.Sprintf("waits for %v", t.BlockedBy)
+	case t.Parked:
+		return "kept for later"
 	}
 	return "-"
 }

@@ -74,7 +74,7 @@ func (p Picture) Wire(limit int) (tasks []beat.Task, rounds int) {
 		rounds = max(rounds, r.Rounds)
 		out := beat.Task{
 			ID: task.ID, Source: task.Source, Title: task.Title, State: beat.TaskState(task.State), LastProgress: r.ProgressAt,
-			BlockedBy: task.BlockedBy, Cycle: task.Cycle, Rounds: r.Rounds, Paused: r.Paused(limit),
+			BlockedBy: task.BlockedBy, Cycle: task.Cycle, Parked: task.Parked, Rounds: r.Rounds, Paused: r.Paused(limit),
 			StallSuspected: r.Stall == Suspected, Stalled: r.Stalled(),
 		}
 		if task.State == tasksource.InProgress {

@@ -216,7 +216,7 @@ func same(a, b Picture) bool {
 	return slices.EqualFunc(a.Sources, b.Sources, func(x, y beat.Source) bool {
 		return x.Name == y.Name && x.State == y.State && x.Detail == y.Detail
 	}) && slices.EqualFunc(a.Tasks, b.Tasks, func(x, y Task) bool {
-		return x.Record == y.Record && x.Title == y.Title && x.State == y.State && x.Cycle == y.Cycle && slices.Equal(x.BlockedBy, y.BlockedBy)
+		return x.Record == y.Record && x.Title == y.Title && x.State == y.State && x.Parked == y.Parked && x.Cycle == y.Cycle && slices.Equal(x.BlockedBy, y.BlockedBy)
 	})
 }
 
