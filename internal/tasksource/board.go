@@ -17,33 +17,70 @@ type Board struct {
 	// one under a name that several have. Nil: the source does not tell, and who has
 	// no task there may be unknown to it.
 	Assignees map[string][]string
+
+	byID       map[string]int   // places in Tasks
+	byAssignee map[string][]int // likewise
 }
 
-// Split returns the tasks of an assignee, and those of all others, which can be
-// what his wait for. An assignee that the source does not know, and one with a task
-// that could not be understood, is an error: his tasks are not known.
-func (b Board) Split(assignee string) (his, others []Task, err error) {
+// Index makes the board ready for [Board.Of] and [Behind]; nothing is to be added
+// afterwards.
+func (b *Board) Index() {
+	b.byID, b.byAssignee = make(map[string]int, len(b.Tasks)), map[string][]int{}
+	for i, task := range b.Tasks {
+		b.byID[task.ID] = i
+		b.byAssignee[task.Assignee] = append(b.byAssignee[task.Assignee], i)
+	}
+}
+
+// Of returns the tasks of an assignee. An assignee that the source does not know,
+// and one with a task that could not be understood, is an error: his tasks are not
+// known.
+func (b Board) Of(assignee string) ([]Task, error) {
 	if b.Assignees != nil {
 		switch ids := b.Assignees[assignee]; {
 		case len(ids) == 0:
-			return nil, nil, fmt.Errorf("there is nobody with the name or id %q", assignee)
+			return nil, fmt.Errorf("there is nobody with the name or id %q", assignee)
 		case len(ids) > 1:
-			return nil, nil, fmt.Errorf("%q is the name of %d; expected an id: one of %s", assignee, len(ids), strings.Join(ids, ", "))
+			return nil, fmt.Errorf("%q is the name of %d; expected an id: one of %s", assignee, len(ids), strings.Join(ids, ", "))
 		default:
 			assignee = ids[0]
 		}
 	}
 	if fault := b.Faults[assignee]; fault != nil {
-		return nil, nil, fault
+		return nil, fault
 	}
-	for _, task := range b.Tasks {
-		if task.Assignee == assignee {
-			his = append(his, task)
-		} else {
-			others = append(others, task)
+	his := make([]Task, 0, len(b.byAssignee[assignee]))
+	for _, i := range b.byAssignee[assignee] {
+		his = append(his, b.Tasks[i])
+	}
+	return his, nil
+}
+
+// Behind returns the tasks on the boards that the given ones wait for, directly or
+// over others, as far as they are not among them: whose they are does not matter.
+func Behind(tasks []Task, boards []Board) []Task {
+	type key struct{ source, id string }
+	var out []Task
+	seen := map[key]bool{}
+	for _, task := range tasks {
+		seen[key{task.Source, task.ID}] = true
+	}
+	for queue := slices.Clone(tasks); len(queue) > 0; queue = queue[1:] {
+		if queue[0].State == Done {
+			continue
+		}
+		for _, id := range queue[0].DependsOn {
+			for _, board := range boards {
+				i, there := board.byID[id]
+				if !there || seen[key{board.Tasks[i].Source, id}] {
+					continue
+				}
+				seen[key{board.Tasks[i].Source, id}] = true
+				out, queue = append(out, board.Tasks[i]), append(queue, board.Tasks[i])
+			}
 		}
 	}
-	return his, others, nil
+	return out
 }
 
 // AddFault notes what could not be understood of an assignee's task; the first is

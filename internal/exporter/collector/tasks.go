@@ -72,7 +72,7 @@ func (w *Work) add(board Board, agent fleet.Agent, now time.Time) beat.Source {
 		source.Detail = "not read yet"
 		return source
 	}
-	his, _, err := last.Value.Split(board.Assignee(agent))
+	his, err := last.Value.Of(board.Assignee(agent))
 	if err != nil {
 		source.Detail = err.Error()
 		return source

@@ -67,6 +67,7 @@ func TestWorkOn(t *testing.T) {
 		{ID: "1", Source: "workboard", Assignee: "x", State: tasksource.InProgress, Touched: time.Unix(100, 0)}, {ID: "2", Source: "workboard", Assignee: "x", State: tasksource.Done},
 		{ID: "3", Source: "workboard", Assignee: "y", State: tasksource.Todo},
 	}}
+	board.Index()
 	poller := NewPoller("workboard", time.Minute, time.Second, slog.New(slog.DiscardHandler), func(context.Context) (tasksource.Board, error) { return board, err })
 	boards := []Board{{Poller: poller, Assignee: func(fleet.Agent) string { return "x" }}}
 	agent := fleet.Agent{Sources: fleet.Sources{WorkBoard: &fleet.AgentSource{}, Documents: &fleet.DocumentSource{}}}

@@ -30,6 +30,7 @@ type wall struct {
 func (w *wall) all(ctx context.Context) (tasksource.Board, error) {
 	w.calls.Add(1)
 	w.mu.Lock()
+	w.board.Index()
 	board, err, takes, deaf := w.board, w.err, w.takes, w.deaf
 	if w.hangs {
 		takes = 24 * time.Hour

@@ -56,7 +56,6 @@ type answer struct {
 	at      time.Time // when the read began; zero = never read
 	took    time.Duration
 	tasks   []tasksource.Task // of one agent
-	others  []tasksource.Task // of others, that those may wait for
 	board   tasksource.Board  // of all
 	err     error
 	success time.Time
@@ -67,7 +66,7 @@ func (c *cell) part(a answer, source Source, agent fleet.Agent) answer {
 	if source.All == nil || a.err != nil {
 		return a
 	}
-	a.tasks, a.others, a.err = a.board.Split(source.Assignee(agent))
+	a.tasks, a.err = a.board.Of(source.Assignee(agent))
 	if a.err == nil {
 		delete(c.faults, agent.ID)
 		return a

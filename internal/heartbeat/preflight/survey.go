@@ -88,7 +88,7 @@ func (s *Survey) Read(ctx context.Context, agent fleet.Agent, fresh bool) Readin
 	}
 	wg.Wait()
 	out := Reading{Sources: make([]beat.Source, 0, len(names))}
-	var others []tasksource.Task
+	var boards []tasksource.Board
 	for i, name := range names {
 		source := beat.Source{Name: name, State: beat.SourceOK, LastSuccess: answers[i].success.UTC()}
 		if answers[i].success.IsZero() {
@@ -99,10 +99,10 @@ func (s *Survey) Read(ctx context.Context, agent fleet.Agent, fresh bool) Readin
 		}
 		out.Sources = append(out.Sources, source)
 		out.Tasks = append(out.Tasks, answers[i].tasks...)
-		others = append(others, answers[i].others...)
+		boards = append(boards, answers[i].board)
 	}
 	own := len(out.Tasks)
-	out.Tasks = tasksource.Resolve(append(out.Tasks, others...))[:own:own]
+	out.Tasks = tasksource.Resolve(append(out.Tasks, tasksource.Behind(out.Tasks, boards)...))[:own:own]
 	return out
 }
 

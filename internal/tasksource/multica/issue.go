@@ -65,6 +65,7 @@ func boardOf(issues []issue, agents []agent, runs map[string]run) (tasksource.Bo
 	if board.Assignees == nil {
 		board.Assignees = map[string][]string{} // nobody is there, and the source says so
 	}
+	board.Index()
 	return board, nil
 }
 

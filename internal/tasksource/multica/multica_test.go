@@ -58,12 +58,12 @@ func TestOverHTTP(t *testing.T) {
 	}
 	golden(t, "http.golden", show(board))
 	for assignee, want := range map[string]int{"opengineer": 5, "a-ops": 5, "lawyer": 0, "s-1": 1} {
-		if his, _, err := board.Split(assignee); err != nil || len(his) != want {
+		if his, err := board.Of(assignee); err != nil || len(his) != want {
 			t.Errorf("%s: %d tasks, %v; want %d", assignee, len(his), err, want)
 		}
 	}
 	for assignee, want := range map[string]string{"designer": `status "delegated"`, "nobody": "nobody with the name"} {
-		if _, _, err := board.Split(assignee); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := board.Of(assignee); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", assignee, err)
 		}
 	}
@@ -239,7 +239,7 @@ func TestIssuesThatMakeNoSense(t *testing.T) {
 			}
 			board, err := multica.New(s.options(), nil).Read(t.Context())
 			if err == nil {
-				_, _, err = board.Split("u")
+				_, err = board.Of("u")
 			}
 			if err == nil || len(board.Tasks) > 0 || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%d tasks, %v; want %q", len(board.Tasks), err, c.want)
@@ -255,10 +255,10 @@ func TestNoIssuesIsNoWork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if his, _, err := board.Split("lawyer"); err != nil || len(his) != 0 {
+	if his, err := board.Of("lawyer"); err != nil || len(his) != 0 {
 		t.Errorf("%+v, %v", his, err)
 	}
-	if _, _, err := board.Split("nobody"); err == nil {
+	if _, err := board.Of("nobody"); err == nil {
 		t.Error("an assignee that Multica does not know has no work")
 	}
 }

@@ -137,6 +137,7 @@ func boardOf(cards []card) (tasksource.Board, error) {
 	for i := range board.Tasks {
 		board.Tasks[i].DependsOn = waits[board.Tasks[i].ID]
 	}
+	board.Index()
 	return board, nil
 }
 

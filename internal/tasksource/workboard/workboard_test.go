@@ -89,10 +89,10 @@ func TestRead(t *testing.T) {
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Error(diff)
 	}
-	if his, _, err := board.Split("opengineer"); err != nil || len(his) != 4 {
+	if his, err := board.Of("opengineer"); err != nil || len(his) != 4 {
 		t.Errorf("%d tasks, %v", len(his), err)
 	}
-	if _, _, err := board.Split("designer"); err == nil || !strings.Contains(err.Error(), `got "delegated"`) {
+	if _, err := board.Of("designer"); err == nil || !strings.Contains(err.Error(), `got "delegated"`) {
 		t.Errorf("a status that is not known: %v", err)
 	}
 }
