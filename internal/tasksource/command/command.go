@@ -3,7 +3,8 @@
 //
 // It promises: an answer is what the program printed, whole, and it ended well;
 // everything else is an error that says what happened. A call is over when its
-// context is, with everything in the program's process group. What is kept of its
+// context is, with everything in the program's process group; on Linux the program
+// ends with its caller as well, also where that is killed. What is kept of its
 // output is bounded, secrets are masked in errors, and no shell is involved.
 package command
 
@@ -15,6 +16,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -94,6 +96,9 @@ func (r *Runner) run(ctx context.Context, call Call) ([]byte, error) {
 	cmd.Env = environment(call, r.env)
 	cmd.Stdout, cmd.Stderr = out, said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	attach(cmd.SysProcAttr)
+	runtime.LockOSThread() // the thread that starts the program has to outlive it
+	defer runtime.UnlockOSThread()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = outputGrace
 	leave, err := r.start(cmd)

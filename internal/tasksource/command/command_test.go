@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -60,6 +61,10 @@ func act(role string, args []string) int {
 		hold(args[0])
 	case "holds":
 		hold(args[0])
+	case "calls":
+		_, err := command.New(nil).Output(context.Background(), command.Call{Program: os.Args[0], Args: args, Env: []string{actor + "=holds"}, Limit: 1})
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	case "leaves something":
 		child := exec.Command(os.Args[0], args...)
 		child.Env = append(os.Environ(), actor+"=holds")
@@ -194,6 +199,35 @@ func TestHangs(t *testing.T) {
 		if _, err := connection.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Error("a process outlived its call")
 		}
+	}
+}
+
+// TestCallerIsKilled: the program does not outlive a caller that cannot end it.
+func TestCallerIsKilled(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("skipped: only Linux ends children with their parent")
+	}
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	caller := exec.CommandContext(t.Context(), os.Args[0], listener.Addr().String())
+	caller.Env = append(os.Environ(), actor+"=calls")
+	if err := caller.Start(); err != nil {
+		t.Fatal(err)
+	}
+	connection, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := caller.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = caller.Wait() // killed
+	_ = connection.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := connection.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the program outlived its caller")
 	}
 }
 
