@@ -36,6 +36,9 @@ func TestPanelsShowData(t *testing.T) {
 	if err := s.Agent(t.Context(), "opengineer", "kill"); err != nil {
 		t.Fatal(err)
 	}
+	for _, source := range []string{"documents", "multica"} {
+		s.shows(t, "tasks of "+source, `agent_tasks{source="`+source+`", state="in_progress"} > 0`)
+	}
 	for _, d := range All() {
 		for _, v := range d.Templating.List {
 			if q, ok := v.Query.(variableQuery); ok {

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/fleetwatch/fleetwatch/internal/sandbox/agents"
 )
 
 // Service is one process of the suite.
@@ -95,7 +97,7 @@ func (b builder) agents() Service {
 			"-ping-key-file", l.secret("heartbeat_ping_key"), "-dir", l.data(SandboxAgents), "-gateway", b.askedGateway(), "-client-key-dir", l.secret("")},
 		Env:      b.rosterEnv(),
 		ReadyURL: l.URL(SandboxAgents) + "/health", URL: l.URL(SandboxAgents) + "/",
-		StandIn: "15 agents; replaced by FLEET_FILE (in containers FLEET_DIR)", Next: "kill, stall or revive an agent", Restart: true,
+		StandIn: "15 agents and their Multica; replaced by FLEET_FILE (in containers FLEET_DIR)", Next: "kill, stall or revive an agent", Restart: true,
 	}
 }
 
@@ -109,6 +111,16 @@ func (b builder) roster() string {
 // rosterEnv is what the sandbox's roster expands.
 func (b builder) rosterEnv() []string {
 	return []string{"AGENTS_DIR=" + b.layout.data(SandboxAgents), "SANDBOXD=" + b.layout.tool("sandboxd")}
+}
+
+// boards is where heartbeat finds boards of tasks: those of the settings for agents of
+// one's own, and for the simulated ones the stand-in, which tells what is on their
+// desks.
+func (b builder) boards() []string {
+	if b.settings.OwnAgents() {
+		return b.settings.env("MULTICA_", "OPENCLAW_")
+	}
+	return []string{"MULTICA_SERVER_URL=" + b.layout.URL(SandboxAgents) + agents.MulticaPath, "MULTICA_TOKEN=sandbox", "MULTICA_WORKSPACE_ID=sandbox"}
 }
 
 // askedGateway is the gateway that the simulated agents ask: only the sandbox's.
@@ -158,7 +170,7 @@ func (b builder) heartbeat() Service {
 	l := b.layout
 	env := append(b.rosterEnv(), "SECRETS_DIR="+l.secret(""), "DATA_DIR="+l.data(Heartbeat), "HEARTBEAT_LISTEN="+l.Listen(Heartbeat), "FLEET_FILE="+b.roster(),
 		"WATCHDOG_EVERY="+b.pace.scaled(time.Minute), "WATCHDOG_GRACE="+b.pace.scaled(4*time.Minute), "BRIDGE_CLEAR_AFTER="+b.pace.scaled(5*time.Minute))
-	env = append(env, b.settings.env("MULTICA_", "OPENCLAW_")...)
+	env = append(env, b.boards()...)
 	if b.settings.feishu() {
 		env = append(env, b.settings.env("FEISHU_WEBHOOK_CRITICAL")...)
 	} else {

@@ -111,7 +111,8 @@ func TestStandInsOnlyForWhatIsNotConfigured(t *testing.T) {
 		"app":                {map[string]string{"FEISHU_APP_ID": "cli_x", "FEISHU_APP_SECRET": "real-secret"}, false, true, ""},
 		"bot":                {map[string]string{"FEISHU_WEBHOOK_CRITICAL": "https://open.feishu.cn/real-secret"}, false, true, ""},
 		"roster":             {map[string]string{"FLEET_FILE": fleet}, true, false, ""},
-		"boards":             {map[string]string{"MULTICA_TOKEN": "real-secret", "OPENCLAW_GATEWAY_TOKEN": "real-secret"}, true, true, ""},
+		"boards alone":       {map[string]string{"MULTICA_TOKEN": "real-secret", "OPENCLAW_GATEWAY_TOKEN": "real-secret"}, true, true, ""},
+		"boards and roster":  {map[string]string{"MULTICA_TOKEN": "real-secret", "OPENCLAW_GATEWAY_TOKEN": "real-secret", "FLEET_FILE": fleet}, true, false, ""},
 		"a roster's folder":  {map[string]string{"FLEET_DIR": filepath.Dir(fleet)}, true, false, ""},
 		"half an app":        {map[string]string{"FEISHU_APP_ID": "cli_x"}, false, true, "expected both or none"},
 		"a relative roster":  {map[string]string{"FLEET_FILE": "fleet.yaml"}, true, false, "absolute path"},
@@ -143,9 +144,12 @@ func TestStandInsOnlyForWhatIsNotConfigured(t *testing.T) {
 			}
 			beats, _ := plan.Service(Heartbeat)
 			for _, board := range []string{"MULTICA_TOKEN", "OPENCLAW_GATEWAY_TOKEN"} {
-				if given := slices.Contains(beats.Env, board+"="+c.env[board]); given != (c.env[board] != "") {
+				if given := slices.Contains(beats.Env, board+"=real-secret"); given != (c.env[board] != "" && !c.agents) {
 					t.Errorf("heartbeat is given %s: %v", board, given)
 				}
+			}
+			if standIn := strings.Contains(strings.Join(beats.Env, "\n"), "/multica"); standIn != c.agents {
+				t.Errorf("heartbeat's Multica is the stand-in: %v", standIn)
 			}
 			demo := NewPlan(testLayout(t), NoSettings(), FastPace())
 			for _, s := range demo.Services {

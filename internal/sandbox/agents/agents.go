@@ -22,6 +22,8 @@ type Member struct {
 	Label string
 	Every time.Duration // between two beats
 	Works bool          // it has documents with tasks, and works on them
+	// Issues says that its tasks are told as issues, by the stand-in for Multica.
+	Issues bool
 }
 
 // State is how an agent is.
@@ -84,7 +86,7 @@ func (e *StateError) Error() string {
 func FromRoster(roster *fleet.Roster, now time.Time) ([]Member, error) {
 	members := make([]Member, 0, len(roster.Agents))
 	for _, a := range roster.Agents {
-		member := Member{ID: a.ID, Label: a.Label, Every: a.Every, Works: a.Sources.Documents != nil}
+		member := Member{ID: a.ID, Label: a.Label, Every: a.Every, Works: a.Sources.Documents != nil || a.Sources.Multica != nil, Issues: a.Sources.Multica != nil}
 		if a.Cron != "" {
 			schedule, err := roster.Schedule(a)
 			if err != nil {

@@ -60,6 +60,9 @@ func NewWeb(s *Supervisor, heartbeat string, log *slog.Logger) (*Web, error) {
 	r.HandleFunc("/api/agents", w.list).Methods(http.MethodGet)
 	r.HandleFunc("/api/agents/{id}", w.one).Methods(http.MethodGet)
 	r.HandleFunc("/api/agents/{id}/"+actions, w.act).Methods(http.MethodPost)
+	r.HandleFunc(MulticaPath+"/api/issues", w.issues).Methods(http.MethodGet)
+	r.HandleFunc(MulticaPath+"/api/agents", w.assignees).Methods(http.MethodGet)
+	r.HandleFunc(MulticaPath+"/api/agent-task-snapshot", w.runs).Methods(http.MethodGet)
 	r.HandleFunc("/health", func(out http.ResponseWriter, _ *http.Request) {
 		w.json(out, http.StatusOK, map[string]string{"status": "ok"})
 	}).Methods(http.MethodGet)
