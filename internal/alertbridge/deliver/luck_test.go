@@ -1,12 +1,14 @@
 package deliver_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/deliver"
+	"github.com/fleetwatch/fleetwatch/internal/alertbridge/store"
 	sandbox "github.com/fleetwatch/fleetwatch/internal/sandbox/feishu"
 )
 
@@ -69,6 +71,41 @@ func TestReplayOfADigest(t *testing.T) {
 			if v.Template != "green" {
 				t.Errorf("the digest is %s", v.Template)
 			}
+		}
+	})
+}
+
+// TestReplayOfWhatIsOver: a letter can be replayed for as long as it is kept, also
+// long after its card has closed and others of that age were deleted.
+func TestReplayOfWhatIsOver(t *testing.T) {
+	inBubble(t, deliver.Storm{Every: time.Minute}, func(b *bubble) {
+		g := groups("AgentDown", "critical", 1)
+		b.fault(sandbox.Fault{Kind: sandbox.FaultCode, Code: 230002, Msg: "bot is not in the chat", Ops: []sandbox.Op{sandbox.OpCreate}})
+		b.tell("chat", card.Firing, g...)
+		b.wait(time.Minute)
+		b.tell("chat", card.Resolved, g...)
+		b.wait(time.Minute)
+		b.stop()
+		time.Sleep(16 * 24 * time.Hour)
+		b.start()
+		b.wait(time.Minute)
+		b.sweep()
+		dead, err := b.store.Dead(b.ctx, false, 100)
+		if err != nil || len(dead) != 1 {
+			t.Fatalf("%d dead letters, %v, want one", len(dead), err)
+		}
+		b.feishu.ClearFaults()
+		if err := b.store.Replay(b.ctx, dead[0].ID, b.config.Channels, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		b.wake()
+		b.wait(10 * time.Second)
+		if own, _ := b.counts(1, 0); own[0].Template != "green" {
+			t.Errorf("the card is %s", own[0].Template)
+		}
+		b.sweep()
+		if _, err := b.store.Card(b.ctx, dead[0].CardID); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("the card is kept after its letter was replayed: %v", err)
 		}
 	})
 }

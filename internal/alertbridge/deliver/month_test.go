@@ -18,7 +18,7 @@ func TestAMonthOfStorms(t *testing.T) {
 	inBubble(t, fivePerMinute(), func(b *bubble) {
 		b.stop()
 		sizes := []int64{}
-		for day := range 35 {
+		for day := range 40 {
 			b.start()
 			if day%3 == 0 {
 				b.fault(sandbox.Fault{Kind: sandbox.FaultBadRequest, Ops: []sandbox.Op{sandbox.OpBot}, Seconds: 1200})
@@ -40,8 +40,8 @@ func TestAMonthOfStorms(t *testing.T) {
 			sizes = append(sizes, info.Size())
 			time.Sleep(24*time.Hour - 30*time.Minute)
 		}
-		if day20, day35 := sizes[19], sizes[34]; day35 > day20+day20/10 {
-			t.Errorf("the file has %d bytes after 20 days and %d after 35", day20, day35)
+		if day25, day40 := sizes[24], sizes[39]; day40 > day25+day25/10 {
+			t.Errorf("the file has %d bytes after 25 days and %d after 40", day25, day40)
 		}
 		time.Sleep(40 * 24 * time.Hour)
 		b.start()
@@ -57,11 +57,11 @@ func TestAMonthOfStorms(t *testing.T) {
 	})
 }
 
-// sweep deletes as the program does: cards after 14 days, letters after 30.
+// sweep deletes as the program does: cards after 14 days, letters after 20.
 func (b *bubble) sweep() {
 	b.t.Helper()
 	now := time.Now()
-	if err := b.store.Sweep(b.ctx, now.Add(-14*24*time.Hour), now.Add(-30*24*time.Hour)); err != nil {
+	if err := b.store.Sweep(b.ctx, now.Add(-14*24*time.Hour), now.Add(-20*24*time.Hour)); err != nil {
 		b.t.Fatal(err)
 	}
 }

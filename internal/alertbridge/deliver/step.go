@@ -82,7 +82,7 @@ func (x *delivery) run(ctx context.Context) error {
 		return x.giveUp(ctx, store.ReasonRemoved, errRemoved)
 	}
 	x.receiver = l.receiver
-	if age := x.config.MaxAge; age > 0 && x.card.Closed() && x.now.Sub(x.card.ClosedAt) > age {
+	if age := x.config.MaxAge; age > 0 && x.card.Closed() && x.now.Sub(x.card.ClosedAt) > age && x.now.Sub(x.leg.ReplayedAt) > age {
 		return x.bury(ctx, store.ReasonMaxAge, "not delivered within limits.max_age after its end: "+x.leg.LastError)
 	}
 	switch x.leg.Channel {

@@ -145,6 +145,11 @@ func (s *Store) Replay(ctx context.Context, id string, channels func(receiver st
 			WHERE card_id = ?2 AND channel = ?3 AND body ->> 'dead' = 1`, millis(now), cardID, channel); err != nil {
 			return err
 		}
+		// A card that is over long since is as young as its replay.
+		if _, err := tx.ExecContext(ctx, `UPDATE legs SET body = json_set(body, '$.replayed_at', ?1) WHERE card_id = ?2 AND (channel = ?3 OR ?3 = '')`,
+			now.UTC().Format(time.RFC3339Nano), cardID, channel); err != nil {
+			return err
+		}
 		_, err = tx.ExecContext(ctx, `UPDATE dead SET replayed_at = ? WHERE id = ?`, millis(now), id)
 		return err
 	})

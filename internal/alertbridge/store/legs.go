@@ -72,6 +72,7 @@ type Leg struct {
 	FailingSince time.Time  `json:"failing_since,omitzero"`
 	LastError    string     `json:"last_error,omitempty"`
 	Dead         bool       `json:"dead,omitempty"`
+	ReplayedAt   time.Time  `json:"replayed_at,omitzero"` // when its dead letter was last replayed
 	Own          time.Time  `json:"own,omitzero"`         // when its first message was begun
 	Soon         int64      `json:"soon,omitempty"`       // of a digest: when urgent news may be sent, in Unix milliseconds
 	SentTotal    int        `json:"sent_total,omitempty"` // of a digest: how many groups it had taken in

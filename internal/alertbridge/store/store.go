@@ -176,15 +176,16 @@ const sweepChunk = 200
 
 // Sweep deletes closed cards, replayed or old dead letters and audit entries
 // that are older than the given moments, some at a time. Cards that are still to be
-// sent stay.
+// sent stay, and those whose dead letters can be replayed.
 func (s *Store) Sweep(ctx context.Context, delivered, dead time.Time) error {
 	for _, step := range []struct {
 		query  string
 		before time.Time
 	}{
-		{`DELETE FROM cards WHERE id IN (SELECT id FROM cards WHERE closed_at < ?
-			AND (state = 'discarded' OR NOT EXISTS (SELECT 1 FROM legs WHERE card_id = cards.id AND pending = 1)) LIMIT ?)`, delivered},
 		{`DELETE FROM dead WHERE id IN (SELECT id FROM dead WHERE created_at < ? LIMIT ?)`, dead},
+		{`DELETE FROM cards WHERE id IN (SELECT id FROM cards WHERE closed_at < ?
+			AND (state = 'discarded' OR NOT EXISTS (SELECT 1 FROM legs WHERE card_id = cards.id AND pending = 1))
+			AND id NOT IN (SELECT card_id FROM dead WHERE replayed_at IS NULL) LIMIT ?)`, delivered},
 		{`DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ? LIMIT ?)`, dead},
 		{`DELETE FROM presses WHERE event_id IN (SELECT event_id FROM presses WHERE at < ? LIMIT ?)`, dead},
 		// What a kill left of digests that have ended.
