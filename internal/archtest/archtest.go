@@ -47,7 +47,7 @@ type floor struct {
 func floors() []floor {
 	table := []floor{
 		{name: "shared", holds: []string{"internal/buildinfo", "internal/confload", "internal/obslog", "internal/metrics", "internal/redact",
-			"internal/lifecycle", "internal/httpserve", "internal/sqlstore", "internal/sse", "internal/webui", "internal/program"}},
+			"internal/lifecycle", "internal/httpserve", "internal/sqlstore", "internal/sse", "internal/webui", "internal/visible", "internal/program"}},
 		{name: "fleet", holds: []string{"internal/fleet", "internal/beat", "internal/livesign", "internal/tasksource", "internal/tasksource/..."},
 			imports: []string{"shared"}},
 		{name: "sandbox", holds: []string{"internal/sandbox", "internal/sandbox/..."}, imports: []string{"shared", "fleet"}},

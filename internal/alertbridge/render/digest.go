@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
+	"github.com/fleetwatch/fleetwatch/internal/visible"
 )
 
 // DigestCount is how many groups of an alert a digest tells of, by their state.
@@ -57,7 +58,7 @@ func (r *Renderer) DigestText(q DigestRequest) string {
 		lines = append(lines, f.name+r.words.colon+f.text())
 	}
 	lines = append(append(lines, r.kinds(q, digestLimits{15, 6})...), r.digestFooter(q))
-	out := neutral(visible(strings.Join(lines, "\n")))
+	out := neutral(visible.Text(strings.Join(lines, "\n")))
 	if at := textMentions(q.Mention); at != "" {
 		out += "\n" + at
 	}

@@ -1,5 +1,7 @@
 package render
 
+import "github.com/fleetwatch/fleetwatch/internal/visible"
+
 // The parts of Card JSON 2.0 that cards are built of. Unknown properties are
 // errors in Feishu, so there is nothing here that it does not document.
 // https://open.feishu.cn/document/feishu-cards/card-json-v2-structure
@@ -79,7 +81,7 @@ type behavior struct {
 }
 
 // plain is the only way label text gets into a card: plain_text knows no markup.
-func plain(content string) text { return text{Tag: "plain_text", Content: visible(content)} }
+func plain(content string) text { return text{Tag: "plain_text", Content: visible.Text(content)} }
 
 func line(content string) div { return div{Tag: "div", Text: plain(content)} }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/render/override"
+	"github.com/fleetwatch/fleetwatch/internal/visible"
 )
 
 // Size budgets in bytes, below Feishu's own limits (30 KB and 20 KB).
@@ -77,9 +78,9 @@ func (r *Renderer) Title(c *card.Card) string {
 
 func (r *Renderer) title(c *card.Card, own custom) string {
 	if own.title != "" {
-		return visible(own.title)
+		return visible.Text(own.title)
 	}
-	return visible(r.builtinTitle(c))
+	return visible.Text(r.builtinTitle(c))
 }
 
 func (r *Renderer) builtinTitle(c *card.Card) string {

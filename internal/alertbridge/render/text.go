@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/fleetwatch/fleetwatch/internal/alertbridge/card"
+	"github.com/fleetwatch/fleetwatch/internal/visible"
 )
 
 // Text renders a card without any card: the last form before giving up.
@@ -16,7 +17,7 @@ func (r *Renderer) Text(q Request) string {
 	if q.Keyword != "" {
 		lines = append(lines, q.Keyword)
 	}
-	out := neutral(visible(strings.Join(lines, "\n")))
+	out := neutral(visible.Text(strings.Join(lines, "\n")))
 	if at := textMentions(q.Mention); at != "" {
 		out += "\n" + at
 	}

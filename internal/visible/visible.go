@@ -1,4 +1,5 @@
-package render
+// Package visible makes text from outside show what it holds, before a person reads it.
+package visible
 
 import (
 	"strings"
@@ -13,12 +14,12 @@ const unprintable = utf8.RuneError
 // maxMarks is how many combining marks may stand on one letter.
 const maxMarks = 4
 
-// visible makes text show what it holds. Characters that have no look of their own
+// Text returns s as it may be shown. Characters that have no look of their own
 // (control characters, zero-width ones), and those that turn the direction of what
 // follows, are replaced by U+FFFD, so that a name that looks like another's gives
 // itself away. Line breaks stay, tabs become spaces. Joiners stay between letters
 // that need them, as in emoji and in the scripts of Persian and Hindi.
-func visible(s string) string {
+func Text(s string) string {
 	s = strings.ToValidUTF8(s, string(unprintable))
 	if !strings.ContainsFunc(s, strange) {
 		return s
