@@ -14,12 +14,9 @@ const keepAlive = 15 * time.Second
 // that closes at the next change.
 func Live(w http.ResponseWriter, r *http.Request, end <-chan struct{}, gap time.Duration, changed func() <-chan struct{}) {
 	out := http.NewResponseController(w)
-	if err := out.SetWriteDeadline(time.Time{}); err != nil {
-		http.Error(w, "streams are not supported here", http.StatusNotImplemented)
+	if !begin(w, out) {
 		return
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
 	beat := time.NewTicker(keepAlive)
 	defer beat.Stop()
 	for {
@@ -29,6 +26,45 @@ func Live(w http.ResponseWriter, r *http.Request, end <-chan struct{}, gap time.
 		}
 		if !pause(r, end, gap) || !awaitChange(w, r, end, beat.C, next) {
 			return
+		}
+	}
+}
+
+// begin makes an answer that lasts.
+func begin(w http.ResponseWriter, out *http.ResponseController) bool {
+	if err := out.SetWriteDeadline(time.Time{}); err != nil {
+		http.Error(w, "streams are not supported here", http.StatusNotImplemented)
+		return false
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	return true
+}
+
+// frameTime is how long a viewer may take to take a frame in.
+const frameTime = 10 * time.Second
+
+// Frames answers an event stream of frames, each of which is one line, until the client
+// goes, end or frames closes, or a viewer does not take a frame in. Before each, still is
+// asked whether the viewer may go on looking.
+func Frames(w http.ResponseWriter, r *http.Request, end <-chan struct{}, frames <-chan []byte, still func() bool) {
+	out := http.NewResponseController(w)
+	if !begin(w, out) || out.Flush() != nil {
+		return
+	}
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case <-end:
+			return
+		case frame, ok := <-frames:
+			if !ok || !still() || out.SetWriteDeadline(time.Now().Add(frameTime)) != nil {
+				return
+			}
+			if _, err := fmt.Fprintf(w, "data: %s\n\n", frame); err != nil || out.Flush() != nil {
+				return
+			}
 		}
 	}
 }

@@ -3,8 +3,11 @@
 // the headers that keep a page to its own files.
 //
 // A page is a template file that defines "title" and "main" (and, where wanted,
-// "banner" and "nav"); everything it prints is escaped by html/template. Text is
-// written next to where it is shown, in both languages: {{t "告警" "Alerts"}}.
+// "banner", "nav" and "refresh"); what several pages share stands in files whose name
+// begins with "_". Everything is escaped by html/template. Text is written next to
+// where it is shown, in both languages: {{t "告警" "Alerts"}}; what comes from outside
+// goes through {{show .}}. (A page that is not to load itself anew without script defines
+// "refresh" as something: an empty definition replaces nothing.)
 // Pages work without script; with it, an element with data-live is brought up to
 // date in place whenever its event stream says that something changed.
 package webui
@@ -17,7 +20,9 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
+	"maps"
 	"net/http"
+	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -32,6 +37,7 @@ func languages() []string { return []string{"zh-CN", "en"} }
 // Program is what the layout says about the program.
 type Program struct {
 	Name  string // shown beside the product's name
+	Home  string // path of the first page; "" = /
 	Funcs template.FuncMap
 }
 
@@ -50,15 +56,24 @@ type asset struct {
 
 // page is what templates see: {{.Data}} is the handler's.
 type page struct {
-	Lang, Theme string
-	Path        string // of the page, for the switches
-	Program     string
-	CSS, JS     []string
-	Data        any
+	Lang, Theme   string
+	Path          string // of the page
+	Program, Home string
+	CSS, JS       []string
+	Data          any
+
+	query url.Values
 }
 
-// New reads a program's pages: every *.html of the folder is one page, *.css and
-// *.js are served and used by all of them.
+// Choose is where a switch leads: the same page, with one thing chosen.
+func (p page) Choose(key, value string) string {
+	query := maps.Clone(p.query)
+	query.Set(key, value)
+	return "?" + query.Encode()
+}
+
+// New reads a program's pages: every *.html of the folder is one page, but for _*.html,
+// which are parts of all; *.css and *.js are served and used by all of them.
 func New(program Program, folder fs.FS) (*UI, error) {
 	ui := &UI{program: program, pages: map[string]*template.Template{}, files: map[string]asset{}}
 	base, err := fs.Sub(shared, "assets")
@@ -70,30 +85,54 @@ func New(program Program, folder fs.FS) (*UI, error) {
 			return nil, err
 		}
 	}
-	layout, err := fs.ReadFile(base, "layout.html")
-	if err != nil {
-		return nil, fmt.Errorf("reading the layout: %w", err)
+	if ui.program.Home == "" {
+		ui.program.Home = "/"
 	}
-	names, err := fs.Glob(folder, "*.html")
-	if err != nil {
-		return nil, fmt.Errorf("listing pages: %w", err)
-	}
-	for _, name := range names {
-		body, err := fs.ReadFile(folder, name)
-		if err != nil {
-			return nil, fmt.Errorf("reading page %s: %w", name, err)
-		}
-		for _, lang := range languages() {
-			if ui.pages[lang+"/"+name], err = parse(program, lang, string(layout), string(body)); err != nil {
-				return nil, fmt.Errorf("reading page %s: %w", name, err)
-			}
-		}
+	if err := ui.addPages(base, folder); err != nil {
+		return nil, err
 	}
 	return ui, nil
 }
 
-func parse(program Program, lang, layout, body string) (*template.Template, error) {
-	t := template.New("page").Funcs(template.FuncMap{
+// addPages reads the pages in every language.
+func (ui *UI) addPages(base, folder fs.FS) error {
+	names, err := fs.Glob(folder, "*.html")
+	if err != nil {
+		return fmt.Errorf("listing pages: %w", err)
+	}
+	for _, lang := range languages() {
+		common := template.New("page").Funcs(funcs(lang)).Funcs(ui.program.Funcs)
+		if _, err := common.ParseFS(base, "layout.html"); err != nil {
+			return fmt.Errorf("reading the layout: %w", err)
+		}
+		for _, name := range names {
+			if !strings.HasPrefix(name, "_") {
+				continue
+			}
+			if _, err := common.ParseFS(folder, name); err != nil {
+				return fmt.Errorf("reading page %s: %w", name, err)
+			}
+		}
+		for _, name := range names {
+			if strings.HasPrefix(name, "_") {
+				continue
+			}
+			one, err := common.Clone()
+			if err == nil {
+				_, err = one.ParseFS(folder, name)
+			}
+			if err != nil {
+				return fmt.Errorf("reading page %s: %w", name, err)
+			}
+			ui.pages[lang+"/"+name] = one
+		}
+	}
+	return nil
+}
+
+// funcs are what templates may call.
+func funcs(lang string) template.FuncMap {
+	return template.FuncMap{
 		"t": func(zh, en string) string {
 			if lang == "en" {
 				return en
@@ -103,12 +142,12 @@ func parse(program Program, lang, layout, body string) (*template.Template, erro
 		"rfc3339": func(at time.Time) string { return at.UTC().Format(time.RFC3339) },
 		"clock":   func(at time.Time) string { return at.Local().Format("01-02 15:04:05 MST") },
 		"ago":     func(at time.Time) string { return Ago(lang, time.Since(at)) },
+		"span":    func(d time.Duration) string { return Span(lang, d) },
+		"left":    func(at time.Time) string { return Left(time.Until(at)) },
+		"show":    func(text any) string { return Short(fmt.Sprint(text), longest) },
+		"group":   Group,
 		"initial": initial,
-	}).Funcs(program.Funcs)
-	if _, err := t.Parse(layout); err != nil {
-		return nil, err
 	}
-	return t.Parse(body)
 }
 
 func initial(name string) string {
@@ -147,16 +186,21 @@ func (ui *UI) addAssets(from fs.FS) error {
 
 // Render writes the page name with the layout around it.
 func (ui *UI) Render(w http.ResponseWriter, r *http.Request, name string, data any) error {
-	return ui.write(w, r, name, "layout", data)
+	return ui.write(w, r, http.StatusOK, name, "layout", data)
+}
+
+// RenderStatus is Render for an answer that is not 200.
+func (ui *UI) RenderStatus(w http.ResponseWriter, r *http.Request, status int, name string, data any) error {
+	return ui.write(w, r, status, name, "layout", data)
 }
 
 // Fragment writes one template of the page name, for bringing an open page up to date.
 func (ui *UI) Fragment(w http.ResponseWriter, r *http.Request, name, part string, data any) error {
-	return ui.write(w, r, name, part, data)
+	return ui.write(w, r, http.StatusOK, name, part, data)
 }
 
-func (ui *UI) write(w http.ResponseWriter, r *http.Request, name, part string, data any) error {
-	p := page{Lang: Lang(r), Theme: theme(r), Path: r.URL.Path, Program: ui.program.Name, CSS: ui.css, JS: ui.js, Data: data}
+func (ui *UI) write(w http.ResponseWriter, r *http.Request, status int, name, part string, data any) error {
+	p := page{Lang: Lang(r), Theme: theme(r), Path: r.URL.Path, Program: ui.program.Name, Home: ui.program.Home, CSS: ui.css, JS: ui.js, Data: data, query: r.URL.Query()}
 	t, ok := ui.pages[p.Lang+"/"+name]
 	if !ok {
 		return fmt.Errorf("rendering: there is no page %q", name)
@@ -167,6 +211,7 @@ func (ui *UI) write(w http.ResponseWriter, r *http.Request, name, part string, d
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
 	if _, err := body.WriteTo(w); err != nil {
 		return fmt.Errorf("sending %s: %w", name, err)
 	}
@@ -183,24 +228,4 @@ func (ui *UI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", file.contentType)
 	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(file.body))
-}
-
-// Ago words a time span in the past for people.
-func Ago(lang string, d time.Duration) string {
-	units := []struct {
-		span   time.Duration
-		zh, en string
-	}{{24 * time.Hour, "天前", "d ago"}, {time.Hour, "小时前", "h ago"}, {time.Minute, "分钟前", "min ago"}, {time.Second, "秒前", "s ago"}}
-	for _, unit := range units {
-		if n := d / unit.span; n > 0 {
-			if lang == "en" {
-				return fmt.Sprintf("%d %s", n, unit.en)
-			}
-			return fmt.Sprintf("%d %s", n, unit.zh)
-		}
-	}
-	if lang == "en" {
-		return "just now"
-	}
-	return "刚刚"
 }

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -119,6 +120,9 @@ func TestGuard(t *testing.T) {
 	if strings.Contains(body, `<script>"`) || !strings.Contains(body, "&lt;script&gt;") {
 		t.Errorf("not escaped: %s", body)
 	}
+	if resp.Header.Get("X-Frame-Options") != "DENY" {
+		t.Error("the page may be framed by browsers that do not know frame-ancestors")
+	}
 	policy := resp.Header.Get("Content-Security-Policy")
 	for _, part := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"} {
 		if !strings.Contains(policy, part) {
@@ -180,23 +184,124 @@ func TestAgo(t *testing.T) {
 	}
 }
 
+func TestSpan(t *testing.T) {
+	cases := []struct {
+		d            time.Duration
+		zh, en, left string
+	}{
+		{-time.Second, "0 秒", "0 s", "0:00"}, {1500 * time.Millisecond, "1 秒", "1 s", "0:02"}, {61 * time.Second, "1 分钟 1 秒", "1 min 1 s", "1:01"},
+		{time.Hour + 5*time.Second, "1 小时 0 分钟", "1 h 0 min", "1:00:05"}, {49*time.Hour + time.Minute, "2 天 1 小时", "2 d 1 h", "49:01:00"},
+	}
+	for _, c := range cases {
+		if zh, en, left := webui.Span("zh-CN", c.d), webui.Span("en", c.d), webui.Left(c.d); zh != c.zh || en != c.en || left != c.left {
+			t.Errorf("%v: %q, %q, %q", c.d, zh, en, left)
+		}
+	}
+}
+
+func TestShort(t *testing.T) {
+	for in, want := range map[string]string{
+		"model": "model", "0123456789": "0123456789", "0123456789a": "012345678…", "a\nb": "a b", "a\u202eb": "a\ufffdb",
+		strings.Repeat("x", 10_000): "xxxxxxxxx…", strings.Repeat("名", 11): "名名名名名名名名名…", strings.Repeat("\U0001F600", 10): strings.Repeat("\U0001F600", 10),
+		strings.Repeat("\u0300", 10_000): "\u0300\u0300\u0300\u0300\ufffd…",
+	} {
+		if got := webui.Short(in, 10); got != want {
+			t.Errorf("%.20q: %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestGroup(t *testing.T) {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567"} {
+		if got := webui.Group(n); got != want {
+			t.Errorf("%d: %q", n, got)
+		}
+	}
+}
+
+// TestPartsAndSwitches: what begins with _ is part of every page and is none itself, and
+// a switch keeps the rest of the query.
+func TestPartsAndSwitches(t *testing.T) {
+	folder := pages()
+	folder["_all.html"] = &fstest.MapFile{Data: []byte(`{{define "refresh"}}<meta name="robots" content="noindex">{{end}}{{define "banner"}}<b>{{show .Data}}</b>{{end}}`)}
+	ui, err := webui.New(webui.Program{Home: "/first"}, folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, req := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/?model=a%26b", nil)
+	if err := ui.RenderStatus(rec, req, http.StatusTeapot, "one.html", "<i>"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"<b>&lt;i&gt;</b>", `href="/first"`, `href="?lang=en&amp;model=a%26b"`, `href="?model=a%26b&amp;theme=dark"`} {
+		if !strings.Contains(rec.Body.String(), want) {
+			t.Errorf("the page lacks %s: %s", want, rec.Body)
+		}
+	}
+	if rec.Code != http.StatusTeapot || strings.Contains(rec.Body.String(), "http-equiv") {
+		t.Errorf("%d, or the page loads itself anew: %s", rec.Code, rec.Body)
+	}
+	if err := ui.Render(httptest.NewRecorder(), req, "_all.html", nil); err == nil {
+		t.Error("a part is a page")
+	}
+	folder["_bad.html"] = &fstest.MapFile{Data: []byte("{{if")}
+	if _, err := webui.New(webui.Program{}, folder); err == nil || !strings.Contains(err.Error(), "_bad.html") {
+		t.Errorf("a broken part: %v", err)
+	}
+}
+
+// stream asks for an event stream.
+func stream(t *testing.T, handler http.HandlerFunc) *bufio.Scanner {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	resp, err := http.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { resp.Body.Close() })
+	return bufio.NewScanner(resp.Body)
+}
+
+func TestFrames(t *testing.T) {
+	frames, end, left := make(chan []byte), make(chan struct{}), make(chan struct{})
+	var may atomic.Bool
+	may.Store(true)
+	lines := stream(t, func(w http.ResponseWriter, r *http.Request) {
+		defer close(left)
+		webui.Frames(w, r, end, frames, may.Load)
+	})
+	frames <- []byte("one")
+	frames <- []byte("two")
+	for _, want := range []string{"data: one", "", "data: two", ""} {
+		if !lines.Scan() || lines.Text() != want {
+			t.Fatalf("got %q, want %q", lines.Text(), want)
+		}
+	}
+	may.Store(false)
+	frames <- []byte("three")
+	<-left
+	if lines.Scan() {
+		t.Errorf("%q came to somebody who may not look any more", lines.Text())
+	}
+	ended := make(chan struct{})
+	stream(t, func(w http.ResponseWriter, r *http.Request) {
+		defer close(ended)
+		webui.Frames(w, r, end, frames, func() bool { return true })
+	})
+	close(end)
+	<-ended
+}
+
 func TestLiveSaysChangedAndEnds(t *testing.T) {
 	var mu sync.Mutex
 	changed, end := make(chan struct{}), make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	lines := stream(t, func(w http.ResponseWriter, r *http.Request) {
 		webui.Live(w, r, end, time.Millisecond, func() <-chan struct{} {
 			mu.Lock()
 			defer mu.Unlock()
 			return changed
 		})
-	}))
-	defer server.Close()
-	resp, err := http.Get(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
+	})
 	event := func() bool {
 		for lines.Scan() {
 			if lines.Text() == "event: changed" {

@@ -1,6 +1,8 @@
 // Keeps an open page up to date: <div data-live="/events" data-fragment="/fragment">.
-// The event stream says that something changed; the fragment is fetched and the
-// page changed where it differs, so that what a person has opened stays open.
+// Each event of the stream, a message or "changed", says that there is news; the fragment
+// is fetched and the page changed where it differs, so that what a person has opened
+// stays open. Counts <time data-until> down, and tells in [data-readout] of a figure what
+// the pointer is at: the data-label of the nearest element that has one.
 "use strict";
 (() => {
   const english = document.documentElement.lang === "en";
@@ -12,13 +14,38 @@
     }
     return english ? "just now" : "刚刚";
   };
+  const left = (ms) => {
+    const seconds = Math.max(0, Math.ceil(ms / 1000)), two = (n) => String(n).padStart(2, "0");
+    const minutes = Math.floor(seconds / 60);
+    return minutes < 60 ? minutes + ":" + two(seconds % 60) : Math.floor(minutes / 60) + ":" + two(minutes % 60) + ":" + two(seconds % 60);
+  };
   const tick = () => {
+    for (const node of document.querySelectorAll("time[data-until]")) {
+      const text = left(Date.parse(node.dateTime) - Date.now());
+      if (node.textContent !== text) node.textContent = text;
+    }
     for (const node of document.querySelectorAll("time[data-ago]")) {
       const text = words((Date.now() - Date.parse(node.dateTime)) / 1000);
       if (node.textContent !== text) node.textContent = text;
     }
   };
   setInterval(tick, 1000);
+
+  let pointed = null; // the figure that tells, and what it tells while nothing is pointed at
+  const quiet = () => {
+    if (!pointed) return;
+    pointed.node.textContent = pointed.text;
+    pointed = null;
+  };
+  document.addEventListener("pointerover", (event) => {
+    const at = event.target.closest("[data-label]"), node = at && at.closest("figure")?.querySelector("[data-readout]");
+    if (!node) return quiet();
+    if (pointed?.node !== node) {
+      quiet();
+      pointed = { node, text: node.textContent };
+    }
+    node.textContent = at.dataset.label;
+  });
 
   const same = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName &&
     (a.nodeType !== 1 || a.getAttribute("data-key") === b.getAttribute("data-key"));
@@ -93,6 +120,10 @@
     busy = true;
     try {
       const answer = await fetch(live.dataset.fragment + location.search, { cache: "no-store" });
+      if (answer.status === 401) { // the page itself leads to the login
+        location.reload();
+        return;
+      }
       if (!answer.ok) throw new Error("HTTP " + answer.status);
       const next = new DOMParser().parseFromString(await answer.text(), "text/html");
       children(live, next.body);
@@ -110,6 +141,7 @@
   const connect = () => {
     const stream = new EventSource(live.dataset.live);
     stream.addEventListener("changed", refresh);
+    stream.onmessage = refresh;
     stream.onopen = () => { clearInterval(poll); poll = 0; };
     stream.onerror = () => {
       show(false);
