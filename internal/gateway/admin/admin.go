@@ -161,13 +161,18 @@ func stamp(at time.Time) *time.Time {
 }
 
 func (h *Handler) backends(w http.ResponseWriter, r *http.Request) {
-	now, out, only := h.Now(), []Backend{}, r.URL.Query().Get("pool")
+	httpserve.WriteJSON(w, http.StatusOK, h.Backends(r.URL.Query().Get("pool")))
+}
+
+// Backends returns the backends of a pool, or of all where it is "".
+func (h *Handler) Backends(only string) []Backend {
+	now, out := h.Now(), []Backend{}
 	for _, b := range h.View().Backends {
 		if only == "" || b.Pool == only {
 			out = append(out, show(b, now))
 		}
 	}
-	httpserve.WriteJSON(w, http.StatusOK, out)
+	return out
 }
 
 // find returns the backend that the path names, or answers 404.
@@ -215,6 +220,11 @@ type Pool struct {
 }
 
 func (h *Handler) pools(w http.ResponseWriter, _ *http.Request) {
+	httpserve.WriteJSON(w, http.StatusOK, h.Pools())
+}
+
+// Pools returns the pools in their order.
+func (h *Handler) Pools() []Pool {
 	view, now := h.View(), h.Now()
 	out := []Pool{}
 	for _, name := range view.Table.Pools() {
@@ -242,11 +252,18 @@ func (h *Handler) pools(w http.ResponseWriter, _ *http.Request) {
 		p.Enabled, p.SoonestRecovery = p.Total-p.Disabled, stamp(soonest)
 		out = append(out, p)
 	}
-	httpserve.WriteJSON(w, http.StatusOK, out)
+	return out
 }
 
-// failed answers an error of the ledger.
+// BadQuery says which parameter of a query is not understood, and what was expected.
+type BadQuery struct{ error }
+
+// failed answers an error of a query or of the ledger.
 func (h *Handler) failed(w http.ResponseWriter, r *http.Request, err error) {
+	if wrong, ok := errors.AsType[BadQuery](err); ok {
+		bad(w, r, wrong)
+		return
+	}
 	if errors.Is(err, ledger.ErrNotFound) {
 		httpserve.WriteError(w, r, http.StatusNotFound, "not_found", "there is no request of this id; give the ledger's id, or the x-request-id of the client")
 		return

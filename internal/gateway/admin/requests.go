@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -170,37 +172,50 @@ func only(r ledger.Row) ledger.Attempt {
 }
 
 func (h *Handler) request(w http.ResponseWriter, r *http.Request) {
-	row, err := h.Ledger.Get(r.Context(), mux.Vars(r)["id"])
+	shown, err := h.Timeline(r.Context(), mux.Vars(r)["id"])
 	if err != nil {
 		h.failed(w, r, err)
 		return
 	}
-	httpserve.WriteJSON(w, http.StatusOK, h.showTimeline(row))
+	httpserve.WriteJSON(w, http.StatusOK, shown)
+}
+
+// Timeline returns the request of the ledger's id, or the newest of the client's.
+func (h *Handler) Timeline(ctx context.Context, id string) (Timeline, error) {
+	row, err := h.Ledger.Get(ctx, id)
+	if err != nil {
+		return Timeline{}, err
+	}
+	return h.showTimeline(row), nil
 }
 
 func (h *Handler) requests(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
+	rows, next, err := h.Requests(r.Context(), r.URL.Query())
+	answer(h, w, r, rows, next, err)
+}
+
+// Requests returns the requests that the query selects, newest first, and the query of
+// the next page; nil where there is none.
+func (h *Handler) Requests(ctx context.Context, query url.Values) (out []Request, next url.Values, err error) {
 	filter, err := readFilter(query)
 	if err != nil {
-		httpserve.WriteError(w, r, http.StatusBadRequest, "bad_filter", err.Error())
-		return
+		return nil, nil, BadQuery{err}
 	}
 	filter.Limit++ // one more tells whether there is a next page
-	rows, err := h.Ledger.List(r.Context(), filter)
+	rows, err := h.Ledger.List(ctx, filter)
 	if err != nil {
-		h.failed(w, r, err)
-		return
+		return nil, nil, err
 	}
 	if len(rows) == filter.Limit {
 		rows = rows[:filter.Limit-1]
-		query.Set("before", rows[len(rows)-1].ID.String())
-		w.Header().Set("Link", "<"+r.URL.Path+"?"+query.Encode()+`>; rel="next"`)
+		next = maps.Clone(query)
+		next.Set("before", rows[len(rows)-1].ID.String())
 	}
-	out := make([]Request, 0, len(rows))
+	out = make([]Request, 0, len(rows))
 	for _, row := range rows {
 		out = append(out, h.showRequest(row))
 	}
-	httpserve.WriteJSON(w, http.StatusOK, out)
+	return out, next, nil
 }
 
 // readFilter reads the query, all of which is checked.

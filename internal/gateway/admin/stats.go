@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"context"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -98,32 +100,48 @@ func tokensOf(u llm.Usage) tokens {
 
 func (h *Handler) total(w http.ResponseWriter, r *http.Request) {
 	if err := strict(r.URL.Query(), nil); err != nil {
-		bad(w, r, err)
+		h.failed(w, r, BadQuery{err})
 		return
 	}
-	s, err := h.Ledger.Total(r.Context())
+	total, err := h.Total(r.Context())
 	if err != nil {
 		h.failed(w, r, err)
 		return
 	}
-	httpserve.WriteJSON(w, http.StatusOK, Total{
+	httpserve.WriteJSON(w, http.StatusOK, total)
+}
+
+// Total adds up everything that is kept.
+func (h *Handler) Total(ctx context.Context) (Total, error) {
+	s, err := h.Ledger.Total(ctx)
+	if err != nil {
+		return Total{}, err
+	}
+	return Total{
 		Requests: s.Requests, Errors: s.Errors, Tokens: s.Usage.Total(), PromptTokens: s.Usage.Total() - s.Usage.Output, CompletionTokens: s.Usage.Output,
 		Cost: units(s.Cost), Currency: h.View().Currency,
-	})
+	}, nil
 }
 
 func (h *Handler) hourly(w http.ResponseWriter, r *http.Request) {
+	lines, next, err := h.Hourly(r.Context(), r.URL.Query())
+	answer(h, w, r, lines, next, err)
+}
+
+// Hourly returns the hours that the query selects, newest first, and the query of the
+// next page; nil where there is none. So do Daily and Cooldowns.
+func (h *Handler) Hourly(ctx context.Context, query url.Values) ([]Hour, url.Values, error) {
 	type key struct {
 		Hour                   time.Time
 		Backend, Model, Client string
 	}
 	currency := h.View().Currency
-	page(h, w, r, statistic{filters: []string{byBackend, byModel, byClient}, paged: true},
+	return page(h, query, statistic{filters: []string{byBackend, byModel, byClient}, paged: true},
 		func(window ledger.Window, k *key) ([]ledger.Hour, error) {
 			if k == nil {
-				return h.Ledger.Hourly(r.Context(), window, nil)
+				return h.Ledger.Hourly(ctx, window, nil)
 			}
-			return h.Ledger.Hourly(r.Context(), window, &ledger.Hour{At: k.Hour, Backend: k.Backend, Model: k.Model, Client: k.Client})
+			return h.Ledger.Hourly(ctx, window, &ledger.Hour{At: k.Hour, Backend: k.Backend, Model: k.Model, Client: k.Client})
 		},
 		func(x ledger.Hour) key { return key{x.At, x.Backend, x.Model, x.Client} },
 		func(x ledger.Hour) Hour {
@@ -139,17 +157,23 @@ func (h *Handler) hourly(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) daily(w http.ResponseWriter, r *http.Request) {
+	lines, next, err := h.Daily(r.Context(), r.URL.Query())
+	answer(h, w, r, lines, next, err)
+}
+
+// Daily returns days; see Hourly.
+func (h *Handler) Daily(ctx context.Context, query url.Values) ([]Day, url.Values, error) {
 	type key struct {
 		Date time.Time
 		Pool string
 	}
 	currency := h.View().Currency
-	page(h, w, r, statistic{filters: []string{byBackend, byClient}, paged: true, daily: true},
+	return page(h, query, statistic{filters: []string{byBackend, byClient}, paged: true, daily: true},
 		func(window ledger.Window, k *key) ([]ledger.Day, error) {
 			if k == nil {
-				return h.Ledger.Daily(r.Context(), window, nil)
+				return h.Ledger.Daily(ctx, window, nil)
 			}
-			return h.Ledger.Daily(r.Context(), window, &ledger.Day{Date: k.Date, Pool: k.Pool})
+			return h.Ledger.Daily(ctx, window, &ledger.Day{Date: k.Date, Pool: k.Pool})
 		},
 		func(x ledger.Day) key { return key{x.Date, x.Pool} },
 		func(x ledger.Day) Day {
@@ -161,17 +185,23 @@ func (h *Handler) daily(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) cooldowns(w http.ResponseWriter, r *http.Request) {
+	lines, next, err := h.Cooldowns(r.Context(), r.URL.Query())
+	answer(h, w, r, lines, next, err)
+}
+
+// Cooldowns returns cooldowns; see Hourly.
+func (h *Handler) Cooldowns(ctx context.Context, query url.Values) ([]Cooldown, url.Values, error) {
 	type key struct {
 		StartedAt time.Time
 		Backend   string
 	}
 	backends := h.View().Backends
-	page(h, w, r, statistic{filters: []string{byBackend}, paged: true},
+	return page(h, query, statistic{filters: []string{byBackend}, paged: true},
 		func(window ledger.Window, k *key) ([]ledger.CooldownEvent, error) {
 			if k == nil {
-				return h.Ledger.Cooldowns(r.Context(), window, nil)
+				return h.Ledger.Cooldowns(ctx, window, nil)
 			}
-			return h.Ledger.Cooldowns(r.Context(), window, &ledger.CooldownEvent{StartedAt: k.StartedAt, Backend: k.Backend})
+			return h.Ledger.Cooldowns(ctx, window, &ledger.CooldownEvent{StartedAt: k.StartedAt, Backend: k.Backend})
 		},
 		func(x ledger.CooldownEvent) key { return key{x.StartedAt, x.Backend} },
 		func(x ledger.CooldownEvent) Cooldown {
@@ -182,37 +212,45 @@ func (h *Handler) cooldowns(w http.ResponseWriter, r *http.Request) {
 		})
 }
 
-// page answers a list whose lines are newest first. read returns the lines of the
-// window behind a key, keyOf and show say what a line is marked by and looks like.
-func page[Line, Key, Shown any](h *Handler, w http.ResponseWriter, r *http.Request, s statistic,
-	read func(ledger.Window, *Key) ([]Line, error), keyOf func(Line) Key, show func(Line) Shown) {
-	query := r.URL.Query()
+// page reads a list whose lines are newest first. read returns the lines of the window
+// behind a key, keyOf and show say what a line is marked by and looks like.
+func page[Line, Key, Shown any](h *Handler, query url.Values, s statistic,
+	read func(ledger.Window, *Key) ([]Line, error), keyOf func(Line) Key, show func(Line) Shown) (out []Shown, next url.Values, err error) {
 	window, err := s.window(query, h.Now())
 	if err != nil {
-		bad(w, r, err)
-		return
+		return nil, nil, BadQuery{err}
 	}
 	behind, err := mark[Key](query)
 	if err != nil {
-		bad(w, r, err)
-		return
+		return nil, nil, BadQuery{err}
 	}
 	limit := window.Limit
 	window.Limit++ // one more tells whether there is a next page
 	lines, err := read(window, behind)
 	if err == nil && len(lines) > limit {
 		lines = lines[:limit]
-		err = link(w, r, window, keyOf(lines[limit-1]))
+		next, err = following(query, window, keyOf(lines[limit-1]))
 	}
+	if err != nil {
+		return nil, nil, err
+	}
+	out = make([]Shown, 0, len(lines))
+	for _, line := range lines {
+		out = append(out, show(line))
+	}
+	return out, next, nil
+}
+
+// answer answers with a list, and with the way to its next page.
+func answer[Shown any](h *Handler, w http.ResponseWriter, r *http.Request, lines []Shown, next url.Values, err error) {
 	if err != nil {
 		h.failed(w, r, err)
 		return
 	}
-	out := make([]Shown, 0, len(lines))
-	for _, line := range lines {
-		out = append(out, show(line))
+	if next != nil {
+		w.Header().Set("Link", "<"+r.URL.Path+"?"+next.Encode()+`>; rel="next"`)
 	}
-	httpserve.WriteJSON(w, http.StatusOK, out)
+	httpserve.WriteJSON(w, http.StatusOK, lines)
 }
 
 // clean is what a backend said, without its key.
@@ -224,16 +262,20 @@ func clean(text, name string, all []*backend.Backend) string {
 }
 
 func (h *Handler) reliability(w http.ResponseWriter, r *http.Request) {
+	lines, err := h.Reliability(r.Context(), r.URL.Query())
+	answer(h, w, r, lines, nil, err)
+}
+
+// Reliability returns how the backends did in the window of the query.
+func (h *Handler) Reliability(ctx context.Context, query url.Values) ([]Reliability, error) {
 	s := statistic{filters: []string{byBackend, byModel, byClient}}
-	window, err := s.window(r.URL.Query(), h.Now())
+	window, err := s.window(query, h.Now())
 	if err != nil {
-		bad(w, r, err)
-		return
+		return nil, BadQuery{err}
 	}
-	all, from, err := h.Ledger.Reliability(r.Context(), window)
+	all, from, err := h.Ledger.Reliability(ctx, window)
 	if err != nil {
-		h.failed(w, r, err)
-		return
+		return nil, err
 	}
 	out, backends := []Reliability{}, h.View().Backends
 	for _, x := range all[:min(len(all), window.Limit)] {
@@ -250,5 +292,5 @@ func (h *Handler) reliability(w http.ResponseWriter, r *http.Request) {
 		}
 		out = append(out, line)
 	}
-	httpserve.WriteJSON(w, http.StatusOK, out)
+	return out, nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -161,14 +160,14 @@ func mark[T any](q url.Values) (*T, error) {
 	return key, nil
 }
 
-// link tells of the next page, which begins behind key. It says the times of the
-// window, so that they are the same however late it is asked for.
-func link(w http.ResponseWriter, r *http.Request, window ledger.Window, key any) error {
+// following is the query of the next page, which begins behind key. It says the times of
+// the window, so that they are the same however late it is asked for.
+func following(query url.Values, window ledger.Window, key any) (url.Values, error) {
 	raw, err := json.Marshal(key)
 	if err != nil {
-		return fmt.Errorf("marking the next page: %w", err)
+		return nil, fmt.Errorf("marking the next page: %w", err)
 	}
-	q := r.URL.Query()
+	q := maps.Clone(query)
 	q.Del(inHours)
 	q.Del(inDays)
 	q.Set(since, window.Since.UTC().Format(time.RFC3339Nano))
@@ -176,6 +175,5 @@ func link(w http.ResponseWriter, r *http.Request, window ledger.Window, key any)
 		q.Set(until, window.Until.UTC().Format(time.RFC3339Nano))
 	}
 	q.Set(after, base64.RawURLEncoding.EncodeToString(raw))
-	w.Header().Set("Link", "<"+r.URL.Path+"?"+q.Encode()+`>; rel="next"`)
-	return nil
+	return q, nil
 }
