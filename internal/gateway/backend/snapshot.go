@@ -28,7 +28,7 @@ type Snapshot struct {
 // Block is a model that is kept from the backend.
 type Block struct {
 	Until time.Time `json:"until"`
-	// Length is how long it lasts as a whole, where it is kept over a restart.
+	// Length is how long it lasts as a whole.
 	Length time.Duration `json:"length,omitempty"`
 	Level  int           `json:"level"`
 	Class  llm.Class     `json:"class"`
@@ -43,7 +43,7 @@ func (s *State) Snapshot(now time.Time) Snapshot {
 		Inflight: s.inflight.Load(), RPMUsed: s.rpm.Used(now), TPMUsed: s.tpm.Used(now), Health: s.health.at(now), TTFB: s.ttfb, Blocks: map[string]Block{},
 	}
 	for model, b := range s.blocks {
-		out.Blocks[model] = Block{Until: shown(b.until, now), Level: b.level, Class: b.class}
+		out.Blocks[model] = Block{Until: shown(b.until, now), Length: b.lasts, Level: b.level, Class: b.class}
 	}
 	return out
 }
