@@ -24,6 +24,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"reflect"
 	"strings"
 	"time"
 )
@@ -145,7 +146,7 @@ func funcs(lang string) template.FuncMap {
 		"span":    func(d time.Duration) string { return Span(lang, d) },
 		"left":    func(at time.Time) string { return Left(time.Until(at)) },
 		"show":    func(text any) string { return Short(fmt.Sprint(text), longest) },
-		"group":   Group,
+		"group":   func(n any) string { return Group(reflect.ValueOf(n).Int()) },
 		"initial": initial,
 	}
 }

@@ -31,6 +31,8 @@
   };
   setInterval(tick, 1000);
 
+  document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
   let pointed = null; // the figure that tells, and what it tells while nothing is pointed at
   const quiet = () => {
     if (!pointed) return;
