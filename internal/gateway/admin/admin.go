@@ -8,6 +8,7 @@ package admin
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -257,6 +258,9 @@ func (h *Handler) Pools() []Pool {
 
 // BadQuery says which parameter of a query is not understood, and what was expected.
 type BadQuery struct{ error }
+
+// Wrong is a BadQuery.
+func Wrong(format string, args ...any) error { return BadQuery{fmt.Errorf(format, args...)} }
 
 // failed answers an error of a query or of the ledger.
 func (h *Handler) failed(w http.ResponseWriter, r *http.Request, err error) {

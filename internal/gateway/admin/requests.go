@@ -47,14 +47,15 @@ type Request struct {
 	DurationMS        float64         `json:"duration_ms"`
 	TTFBMS            *float64        `json:"ttfb_ms"`
 	QueuedMS          float64         `json:"queued_ms"` // waited for a backend
-	Tokens            tokens          `json:"tokens"`
+	Tokens            Tokens          `json:"tokens"`
 	UsageSource       llm.UsageSource `json:"usage_source"`
 	Cost              float64         `json:"cost"`
 	Currency          string          `json:"currency"`
 	ProviderRequestID string          `json:"provider_request_id,omitempty"`
 }
 
-type tokens struct {
+// Tokens counts tokens by bucket.
+type Tokens struct {
 	Input      int64 `json:"input"`
 	Output     int64 `json:"output"`
 	CacheRead  int64 `json:"cache_read"`
@@ -114,7 +115,7 @@ func (h *Handler) showRequest(r ledger.Row) Request {
 		Dialect: r.Detail.Dialect, Stream: r.Detail.Stream, Model: r.Model, NativeID: r.Detail.NativeID, Backend: r.Backend, Provider: r.Detail.Provider,
 		Pool: r.Pool, Client: r.Client, ClientIP: r.Detail.ClientIP, UserAgent: r.Detail.UserAgent, AttemptCount: r.Attempts,
 		StartedAt: r.StartedAt, DurationMS: milliseconds(r.Duration), TTFBMS: first(r.TTFB), QueuedMS: milliseconds(r.Detail.Queued),
-		Tokens:      tokensOf(r.Usage),
+		Tokens:      TokensOf(r.Usage),
 		UsageSource: r.Usage.Source, Cost: units(r.Cost), Currency: h.View().Currency, ProviderRequestID: r.Detail.ProviderRequestID,
 	}
 	if out.RequestID == "" {

@@ -33,7 +33,7 @@ type Hour struct {
 	Client       string    `json:"client"`
 	Requests     int64     `json:"request_count"`
 	Errors       int64     `json:"error_count"` // failed or interrupted
-	Tokens       tokens    `json:"tokens"`
+	Tokens       Tokens    `json:"tokens"`
 	Cost         float64   `json:"cost"`
 	Currency     string    `json:"currency"`
 	AvgLatencyMS float64   `json:"avg_latency_ms"`
@@ -46,7 +46,7 @@ type Day struct {
 	Pool           string  `json:"pool"` // empty where no backend answered
 	Requests       int64   `json:"request_count"`
 	Errors         int64   `json:"error_count"`
-	Tokens         tokens  `json:"tokens"`
+	Tokens         Tokens  `json:"tokens"`
 	Cost           float64 `json:"cost"`
 	Currency       string  `json:"currency"`
 	UniqueBackends int64   `json:"unique_backends"`
@@ -94,8 +94,9 @@ func bad(w http.ResponseWriter, r *http.Request, err error) {
 	httpserve.WriteError(w, r, http.StatusBadRequest, "bad_filter", err.Error())
 }
 
-func tokensOf(u llm.Usage) tokens {
-	return tokens{u.Input, u.Output, u.CacheRead, u.CacheWrite, u.Reasoning, u.Total()}
+// TokensOf counts by bucket.
+func TokensOf(u llm.Usage) Tokens {
+	return Tokens{u.Input, u.Output, u.CacheRead, u.CacheWrite, u.Reasoning, u.Total()}
 }
 
 func (h *Handler) total(w http.ResponseWriter, r *http.Request) {
@@ -146,7 +147,7 @@ func (h *Handler) Hourly(ctx context.Context, query url.Values) ([]Hour, url.Val
 		func(x ledger.Hour) key { return key{x.At, x.Backend, x.Model, x.Client} },
 		func(x ledger.Hour) Hour {
 			out := Hour{
-				Bucket: x.At, Backend: x.Backend, Model: x.Model, Client: x.Client, Requests: x.Requests, Errors: x.Errors, Tokens: tokensOf(x.Usage),
+				Bucket: x.At, Backend: x.Backend, Model: x.Model, Client: x.Client, Requests: x.Requests, Errors: x.Errors, Tokens: TokensOf(x.Usage),
 				Cost: units(x.Cost), Currency: currency, AvgLatencyMS: milliseconds(x.Duration / time.Duration(max(x.Requests, 1))),
 			}
 			if x.TTFBCount > 0 {
@@ -178,7 +179,7 @@ func (h *Handler) Daily(ctx context.Context, query url.Values) ([]Day, url.Value
 		func(x ledger.Day) key { return key{x.Date, x.Pool} },
 		func(x ledger.Day) Day {
 			return Day{
-				Date: x.Date.Format(time.DateOnly), Pool: x.Pool, Requests: x.Requests, Errors: x.Errors, Tokens: tokensOf(x.Usage), Cost: units(x.Cost),
+				Date: x.Date.Format(time.DateOnly), Pool: x.Pool, Requests: x.Requests, Errors: x.Errors, Tokens: TokensOf(x.Usage), Cost: units(x.Cost),
 				Currency: currency, UniqueBackends: x.Backends,
 			}
 		})

@@ -20,7 +20,8 @@ type Sums struct {
 	TTFBCount int64         // requests that had a first byte
 }
 
-func (s *Sums) add(x Sums) {
+// Add adds x.
+func (s *Sums) Add(x Sums) {
 	s.Requests += x.Requests
 	s.Errors += x.Errors
 	s.Usage.Input += x.Usage.Input
@@ -111,8 +112,8 @@ func newRollups() *rollups { return &rollups{map[hourKey]Sums{}, map[dayKey]Sums
 
 func (r *rollups) add(x *share) {
 	hour, day := r.hourly[x.hour], r.daily[x.day]
-	hour.add(x.sums)
-	day.add(x.sums)
+	hour.Add(x.sums)
+	day.Add(x.sums)
 	r.hourly[x.hour], r.daily[x.day] = hour, day
 }
 

@@ -77,7 +77,7 @@ func TestHourly(t *testing.T) {
 		}
 		want := Sums{}
 		for _, h := range c.want {
-			want.add(h.Sums)
+			want.Add(h.Sums)
 		}
 		sums, err := l.Sums(t.Context(), c.window)
 		if diff := cmp.Diff(want, sums); err != nil || diff != "" {
