@@ -19,10 +19,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fleetwatch/fleetwatch/internal/confload"
-	"github.com/fleetwatch/fleetwatch/internal/gateway/admin"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/attempt"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/backup"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/clientstore"
+	"github.com/fleetwatch/fleetwatch/internal/gateway/console"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/front"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/iplimit"
 	"github.com/fleetwatch/fleetwatch/internal/gateway/ledger"
@@ -70,6 +70,7 @@ type App struct {
 	metrics  *meter.Metrics
 	reload   *metrics.Reload
 	limiter  *iplimit.Limiter
+	console  *console.Console
 	server   *httpserve.Server // operations
 	data     *http.Server      // of the data plane; of both where they share an address
 	listener net.Listener
@@ -226,11 +227,12 @@ func (a *App) listen(c *Config) error {
 	})
 	a.server.Ready("ledger", a.ledgerReady)
 	a.server.Ready("backends", a.backendsReady)
-	api := &admin.Handler{View: a.view, Ledger: a.ledger, Backups: a.backups, Clients: a.showClients, ChangeClient: a.changeClient, Log: a.log, Now: a.now}
-	api.Routes(a.server.Router(), a.server.RequireRead, a.server.RequireAdmin)
+	if err := a.operations(c); err != nil {
+		return err
+	}
 	handler := &front.Handler{
 		Plan: func() *front.Plan { return a.current.Load().plan }, Endpoints: endpoints(), Ledger: a.ledger,
-		Walker: &attempt.Walker{Transport: transport(), Queue: a.queue, Now: a.now}, Metrics: a.metrics, Limiter: a.limiter, Log: a.log, Now: a.now, Health: a.server.Router(),
+		Operations: a.AdminAddr, Walker: &attempt.Walker{Transport: transport(), Queue: a.queue, Now: a.now}, Metrics: a.metrics, Limiter: a.limiter, Log: a.log, Now: a.now, Health: a.server.Router(),
 	}
 	if together {
 		operations := a.server.Handler()
@@ -288,11 +290,6 @@ func transport() *http.Transport {
 		ForceAttemptHTTP2: true, MaxIdleConns: 1024, MaxIdleConnsPerHost: 256, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second,
 		DisableCompression: true, MaxResponseHeaderBytes: maxHeaderBytes, ReadBufferSize: 1 << 10, WriteBufferSize: 512, // streams hold both, and idle ones are many
 	}
-}
-
-func (a *App) view() admin.View {
-	c := a.current.Load()
-	return admin.View{Backends: c.backends, Table: c.plan.Table, Currency: c.config.Currency}
 }
 
 // Addr is the address of the data plane, host:port.

@@ -139,7 +139,7 @@ func (a *assembly) declares(name string) bool {
 func (c *Config) plan(clients *client.Registry, table *pool.Table) (*front.Plan, error) {
 	p := &front.Plan{
 		Clients: clients, Table: table, MaxBody: int64(c.Server.MaxBody), BodyTimeout: c.Server.BodyTimeout, MaxBuffered: int64(c.Server.MaxBuffered),
-		LedgerWait: c.Ledger.MaxWait, LedgerClose: c.Ledger.OnError == onErrorClose, Operations: c.Admin.Listen, Since: time.Now(),
+		LedgerWait: c.Ledger.MaxWait, LedgerClose: c.Ledger.OnError == onErrorClose, Since: time.Now(),
 		Limits: attempt.Limits{
 			MaxAttempts: c.Routing.MaxAttempts, FirstByte: c.Routing.FirstByteTimeout, FirstByteReasoning: c.Routing.FirstByteTimeoutThinker,
 			Idle: c.Routing.IdleTimeout, Request: c.Routing.RequestTimeout, RetryContentPolicy: c.Routing.RetryContentPolicy,

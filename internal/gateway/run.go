@@ -20,6 +20,7 @@ func (a *App) Start(context.Context) error {
 	a.stack.Go("backups", a.backups.Run)
 	a.stack.Go("probes", a.prober.Run)
 	a.stack.Go("memory", a.tidy)
+	a.stack.Go("console", a.console.Run)
 	if a.server.Addr() != "" {
 		if err := a.server.Start(); err != nil {
 			return err
@@ -48,8 +49,14 @@ func (a *App) Stop(ctx context.Context) error {
 	return err
 }
 
-// drain ends the data plane.
+// drain ends the data plane, and the operations' event streams where they share its
+// address.
 func (a *App) drain(ctx context.Context) error {
+	if a.server.Addr() == "" {
+		if err := a.server.Stop(ctx); err != nil {
+			return err
+		}
+	}
 	grace, cancel := context.WithTimeout(ctx, a.current.Load().config.Server.ShutdownGrace)
 	defer cancel()
 	if a.data.Shutdown(grace) == nil {

@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"runtime/debug"
 	"slices"
@@ -51,7 +52,6 @@ type Plan struct {
 	LedgerWait  time.Duration
 	LedgerClose bool // refuse, rather than answer without a row
 	Trusted     []netip.Prefix
-	Operations  string // address of the operations listener, for people
 	Since       time.Time
 }
 
@@ -66,6 +66,8 @@ type Handler struct {
 	Log       *slog.Logger
 	Now       func() time.Time // as time.Now, with a monotonic part
 	Health    http.Handler     // /health and /ready
+	// Operations is the address of the operations listener, host:port.
+	Operations func() string
 
 	buffered atomic.Int64
 	texts    sync.Pool // of *text that nobody holds
@@ -119,12 +121,30 @@ func (x *exchange) serve() {
 		x.status = http.StatusOK
 		x.Health.ServeHTTP(statusWriter{x.w, x}, x.r)
 	case path == "/dashboard", strings.HasPrefix(path, "/dashboard/"):
-		x.refuse(http.StatusNotFound, "not_found", "the console is on the operations listener, "+x.plan.Operations)
+		if x.is(http.MethodGet) {
+			x.elsewhere()
+		}
 	case strings.HasPrefix(path, "/api/admin"):
-		x.refuse(http.StatusNotFound, "not_found", "the admin API is on the operations listener, "+x.plan.Operations)
+		x.refuse(http.StatusNotFound, "not_found", "the admin API is on the operations listener, "+x.Operations())
 	default:
 		x.refuse(http.StatusNotFound, "not_found", "there is nothing at this path; the gateway serves "+strings.Join(slices.Sorted(maps.Keys(x.Endpoints)), ", ")+" and /v1/models")
 	}
+}
+
+// elsewhere leads to the same path of the operations listener. One that takes all
+// addresses is where the client has found us.
+func (x *exchange) elsewhere() {
+	host, port, err := net.SplitHostPort(x.Operations())
+	if err != nil {
+		x.refuse(http.StatusNotFound, "not_found", "the console is on the operations listener, "+x.Operations())
+		return
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = (&url.URL{Host: x.r.Host}).Hostname()
+	}
+	to := url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: x.r.URL.Path, RawQuery: x.r.URL.RawQuery}
+	x.w.Header().Set("Location", to.String())
+	x.begin(http.StatusFound)
 }
 
 func (x *exchange) is(method string) bool {
