@@ -73,7 +73,7 @@ func TestTheDataPlaneLeadsToTheConsole(t *testing.T) {
 func TestConsoleEndsWithTheProgram(t *testing.T) {
 	for _, together := range []bool{false, true} {
 		t.Run(fmt.Sprintf("together %v", together), func(t *testing.T) {
-			config := writeConfig(t, settings{providers: newProviders(t, provider.Options{}).url, server: "shutdown_grace: 5m"})
+			config := writeConfig(t, settings{providers: newProviders(t, provider.Options{}).url, server: "shutdown_grace: 40s"})
 			if together {
 				text, err := os.ReadFile(config)
 				if err != nil {
@@ -98,7 +98,7 @@ func TestConsoleEndsWithTheProgram(t *testing.T) {
 			if !lines.Scan() || !strings.Contains(lines.Text(), `"name":"primary-1"`) {
 				t.Fatalf("%d %q", response.StatusCode, lines.Text())
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			stopped := make(chan struct{})
 			go func() { g.stop(); close(stopped) }()
@@ -215,7 +215,17 @@ func TestConsoleInChromium(t *testing.T) {
 	if !evaluate[bool](t, ctx, `window.stayed === true`) {
 		t.Error("the page was loaded anew")
 	}
+	said := evaluate[string](t, ctx, `const bars = document.querySelectorAll('[data-key="chart-requests"] [data-label]');
+		bars[bars.length - 1].firstChild.dispatchEvent(new PointerEvent("pointerover", { bubbles: true }));
+		document.querySelector('[data-key="chart-requests"] [data-readout]').textContent`)
+	if !strings.Contains(said, " · ") || !strings.Contains(said, "其中错误 1") {
+		t.Errorf("a bar says %q", said)
+	}
 	visit(t, ctx, base+"/dashboard/backends", `[data-backend="primary-1"][data-state="cooling"]`)
+	left := evaluate[string](t, ctx, `document.querySelector("time.countdown").textContent`)
+	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](`document.querySelector("time.countdown").textContent < `+fmt.Sprintf("%q", left), chromedp.WithPollingTimeout(30*time.Second))); err != nil {
+		t.Errorf("nothing is counted down from %s: %v", left, err)
+	}
 	browsertest.Screenshot(t, ctx, *screenshots, "console-backends")
 	p.ClearFaults("")
 	visit(t, ctx, base+"/dashboard/requests?failed_over=true", `.chip.badge`)
@@ -236,6 +246,11 @@ func TestConsoleInChromium(t *testing.T) {
 	}
 	see(t, ctx, `input[name="token"]`)
 	browsertest.Screenshot(t, ctx, *screenshots, "console-login")
+	// A page that is live goes back to the login by itself once its session is over.
+	enter(t, ctx, base, "/dashboard")
+	see(t, ctx, `[data-live-state][data-state="on"]`)
+	evaluate[bool](t, ctx, `fetch("/dashboard/logout", { method: "POST" }); true`)
+	see(t, ctx, `input[name="token"]`)
 	phones(t, base)
 }
 

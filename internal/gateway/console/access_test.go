@@ -114,6 +114,9 @@ func TestLoginAndLogout(t *testing.T) {
 	if a := s.ask(t, http.MethodPost, home+"/login", "token="+adminToken, "Sec-Fetch-Site", "cross-site"); a.status != http.StatusForbidden || len(a.header.Values("Set-Cookie")) != 0 {
 		t.Errorf("another site logs in: %d %v", a.status, a.header)
 	}
+	if a := s.ask(t, http.MethodHead, home+"/sse", "", "Authorization", "Bearer "+readToken); a.status != http.StatusMethodNotAllowed {
+		t.Errorf("a stream by HEAD: %d", a.status)
+	}
 	if a := s.ask(t, http.MethodGet, home+"/logout", ""); a.status != http.StatusMethodNotAllowed {
 		t.Errorf("a logout by GET: %d", a.status)
 	}
@@ -183,6 +186,11 @@ func TestSecureWhereTheConnectionIs(t *testing.T) {
 			t.Errorf("%s: %v", scheme, got)
 		}
 	}
+	behind := httptest.NewRequest(http.MethodGet, "http://gateway.example/", nil)
+	behind.Header.Set("X-Forwarded-Proto", "https")
+	if !cookie(behind, "x", 1).Secure {
+		t.Error("a proxy in front speaks TLS")
+	}
 }
 
 // TestStreamsEnd when the session does, when the program stops, and are bounded.
@@ -207,8 +215,7 @@ func TestStreamsEnd(t *testing.T) {
 		t.Fatalf("%d %q", status, lines.Text())
 	}
 	s.ask(t, http.MethodPost, home+"/logout", "", "Cookie", cookie)
-	for lines.Scan() {
-	}
+	ends(t, lines, "the session")
 	cookie = login(t, s, readToken)
 	lines, closeSecond, _ := watch()
 	defer closeSecond()
@@ -228,6 +235,16 @@ func TestStreamsEnd(t *testing.T) {
 		closeThird()
 	}
 	s.drain()
-	for lines.Scan() {
+	ends(t, lines, "the program")
+}
+
+// ends expects the end of a stream within a few frames.
+func ends(t *testing.T, lines *bufio.Scanner, with string) {
+	t.Helper()
+	for range 10 {
+		if !lines.Scan() {
+			return
+		}
 	}
+	t.Errorf("the stream does not end with %s", with)
 }

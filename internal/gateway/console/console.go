@@ -107,7 +107,7 @@ func (c *Console) Routes(r *mux.Router) {
 	part("/fragment/overview", c.overview)
 	part("/fragment/backends", c.backends)
 	part("/fragment/requests", c.requests)
-	part("/sse", c.events)
+	r.Handle(home+"/sse", c.guard(http.HandlerFunc(c.events), false)).Methods(http.MethodGet) // HEAD would never end
 	r.Handle(home+"/", http.RedirectHandler(home, http.StatusSeeOther)).Methods(http.MethodGet, http.MethodHead)
 	r.Handle(home+"/login", private(http.HandlerFunc(c.login))).Methods(http.MethodGet, http.MethodHead, http.MethodPost)
 	r.Handle(home+"/logout", private(http.HandlerFunc(c.logout))).Methods(http.MethodPost)

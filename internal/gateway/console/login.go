@@ -71,9 +71,10 @@ func (c *Console) logout(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, home+"/login", http.StatusSeeOther)
 }
 
-// cookie is that of a session. It is secure where the connection is: on loopback pages
-// are served over plain HTTP.
+// cookie is that of a session. It is secure where the connection is, or that to a proxy in
+// front: on loopback pages are served over plain HTTP. Who says so without any TLS only
+// keeps the cookie from being sent back.
 func cookie(r *http.Request, value string, seconds int) *http.Cookie {
 	return &http.Cookie{ //nolint:gosec // G124: Secure follows the connection
-		Name: cookieName, Value: value, Path: home, MaxAge: seconds, HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode}
+		Name: cookieName, Value: value, Path: home, MaxAge: seconds, HttpOnly: true, Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https", SameSite: http.SameSiteStrictMode}
 }
