@@ -11,7 +11,7 @@ const (
 
 // breakages returns the promises, each with one way to break it.
 func breakages() []Breakage {
-	return slices.Concat(stateBreakages(), pathBreakages(), matrixBreakages(), recordBreakages(), bridgeBreakages(), sourceBreakages())
+	return slices.Concat(stateBreakages(), pathBreakages(), matrixBreakages(), recordBreakages(), consoleBreakages(), bridgeBreakages(), sourceBreakages())
 }
 
 // stateBreakages are about what is learnt of backends, and the limits.
