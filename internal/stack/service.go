@@ -153,7 +153,7 @@ func (b builder) gateway() Service {
 	}
 	return Service{
 		Name: Gateway, Argv: []string{l.tool("gateway"), "-config", file}, Env: env, Also: []string{gatewayData},
-		ReadyURL: l.URL(Gateway) + "/ready", URL: l.URL(gatewayData) + "/v1", Next: "the address that agents use; operations: " + l.URL(Gateway), Restart: true,
+		ReadyURL: l.URL(Gateway) + "/ready", URL: l.URL(gatewayData) + "/v1", Next: "the address that agents use; console: " + l.URL(Gateway) + "/dashboard", Restart: true,
 	}
 }
 

@@ -440,6 +440,11 @@ func TestContainersTable(t *testing.T) {
 	if !slices.Equal(shown, want) {
 		t.Errorf("shown are %q", shown)
 	}
+	for _, s := range statusesOf(states, l, NoSettings()) {
+		if s.Service == Gateway && !strings.HasSuffix(s.Next, "console: http://127.0.0.1:9191/dashboard") {
+			t.Errorf("the console is not named: %q", s.Next)
+		}
+	}
 	if shown := statusesOf(states, l, Settings{values: map[string]string{"FEISHU_APP_ID": "a"}}); len(shown) != 3 {
 		t.Errorf("an idle stand-in is shown: %+v", shown)
 	}
