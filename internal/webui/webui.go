@@ -25,7 +25,9 @@ import (
 	"net/url"
 	"path"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -45,9 +47,9 @@ type Program struct {
 // UI renders the pages of one program. It is safe for concurrent use.
 type UI struct {
 	program Program
-	pages   map[string]*template.Template // language + "/" + file
-	files   map[string]asset              // URL path -> file
-	css, js []string                      // URL paths in the order of use
+	pages   map[string]func() (*template.Template, error) // language + "/" + file
+	files   map[string]asset                              // URL path -> file
+	css, js []string                                      // URL paths in the order of use
 }
 
 type asset struct {
@@ -76,7 +78,7 @@ func (p page) Choose(key, value string) string {
 // New reads a program's pages: every *.html of the folder is one page, but for _*.html,
 // which are parts of all; *.css and *.js are served and used by all of them.
 func New(program Program, folder fs.FS) (*UI, error) {
-	ui := &UI{program: program, pages: map[string]*template.Template{}, files: map[string]asset{}}
+	ui := &UI{program: program, pages: map[string]func() (*template.Template, error){}, files: map[string]asset{}}
 	base, err := fs.Sub(shared, "assets")
 	if err != nil {
 		return nil, fmt.Errorf("opening shared pages: %w", err)
@@ -95,40 +97,43 @@ func New(program Program, folder fs.FS) (*UI, error) {
 	return ui, nil
 }
 
-// addPages reads the pages in every language.
+// addPages finds the pages, and refuses those that are broken. What each becomes in a
+// language is made when it is first asked for: it takes memory, and most are not.
 func (ui *UI) addPages(base, folder fs.FS) error {
 	names, err := fs.Glob(folder, "*.html")
 	if err != nil {
 		return fmt.Errorf("listing pages: %w", err)
 	}
-	for _, lang := range languages() {
-		common := template.New("page").Funcs(funcs(lang)).Funcs(ui.program.Funcs)
-		if _, err := common.ParseFS(base, "layout.html"); err != nil {
-			return fmt.Errorf("reading the layout: %w", err)
-		}
-		for _, name := range names {
-			if !strings.HasPrefix(name, "_") {
-				continue
+	isPart := func(name string) bool { return strings.HasPrefix(name, "_") }
+	parts := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !isPart(name) })
+	for _, name := range slices.DeleteFunc(names, isPart) {
+		for _, lang := range languages() {
+			read := func() (*template.Template, error) {
+				return ui.read(base, folder, lang, append(slices.Clone(parts), name))
 			}
-			if _, err := common.ParseFS(folder, name); err != nil {
-				return fmt.Errorf("reading page %s: %w", name, err)
+			if lang == languages()[0] { // they differ in what is called, not in what is parsed
+				if _, err := read(); err != nil {
+					return err
+				}
 			}
-		}
-		for _, name := range names {
-			if strings.HasPrefix(name, "_") {
-				continue
-			}
-			one, err := common.Clone()
-			if err == nil {
-				_, err = one.ParseFS(folder, name)
-			}
-			if err != nil {
-				return fmt.Errorf("reading page %s: %w", name, err)
-			}
-			ui.pages[lang+"/"+name] = one
+			ui.pages[lang+"/"+name] = sync.OnceValues(read)
 		}
 	}
 	return nil
+}
+
+// read makes a page of the layout, the parts and itself.
+func (ui *UI) read(base, folder fs.FS, lang string, names []string) (*template.Template, error) {
+	t := template.New("page").Funcs(funcs(lang)).Funcs(ui.program.Funcs)
+	if _, err := t.ParseFS(base, "layout.html"); err != nil {
+		return nil, fmt.Errorf("reading the layout: %w", err)
+	}
+	for _, name := range names {
+		if _, err := t.ParseFS(folder, name); err != nil {
+			return nil, fmt.Errorf("reading page %s: %w", name, err)
+		}
+	}
+	return t, nil
 }
 
 // funcs are what templates may call.
@@ -202,9 +207,13 @@ func (ui *UI) Fragment(w http.ResponseWriter, r *http.Request, name, part string
 
 func (ui *UI) write(w http.ResponseWriter, r *http.Request, status int, name, part string, data any) error {
 	p := page{Lang: Lang(r), Theme: theme(r), Path: r.URL.Path, Program: ui.program.Name, Home: ui.program.Home, CSS: ui.css, JS: ui.js, Data: data, query: r.URL.Query()}
-	t, ok := ui.pages[p.Lang+"/"+name]
+	made, ok := ui.pages[p.Lang+"/"+name]
 	if !ok {
 		return fmt.Errorf("rendering: there is no page %q", name)
+	}
+	t, err := made()
+	if err != nil {
+		return err
 	}
 	var body bytes.Buffer
 	if err := t.ExecuteTemplate(&body, part, p); err != nil {
