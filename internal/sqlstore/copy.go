@@ -28,11 +28,20 @@ func Copy(ctx context.Context, path, to string) error {
 	return errors.Join(vacuumInto(ctx, db, to), db.Close())
 }
 
+// vacuumInto fills a new file, which is ours to read alone from its beginning.
 func vacuumInto(ctx context.Context, db *sql.DB, to string) error {
-	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", to); err != nil {
-		return fmt.Errorf("writing %s: %w", to, err)
+	file, err := os.OpenFile(filepath.Clean(to), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
 	}
-	return os.Chmod(to, 0o600)
+	err = file.Close()
+	if err == nil {
+		_, err = db.ExecContext(ctx, "VACUUM INTO ?", to)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("writing %s: %w", to, err), os.Remove(to))
+	}
+	return nil
 }
 
 // Verify checks that the file is a whole and sound store, of a schema that this
@@ -127,15 +136,22 @@ func Replace(ctx context.Context, path, file string, now time.Time) (former stri
 	return former, settle(incoming, path)
 }
 
-// aside gives the store a second name. Its log is emptied first; where that cannot be
-// done, for the store is damaged, the log goes with it.
+// aside gives the store a second name. Its log is emptied first, which a reader can be
+// in the way of; where that cannot be done, for the store is damaged, the log goes with it.
 func aside(ctx context.Context, path, former string) error {
-	db, err := open(path, true, 1, busyTimeout)
+	db, err := open(path, true, 1, cutPatience)
 	if err != nil {
 		return err
 	}
-	_, emptied := db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
-	if err := errors.Join(db.Close(), os.Link(path, former)); err != nil {
+	var busy, pages, copied int
+	emptied := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &copied)
+	if err := db.Close(); err != nil {
+		return err
+	}
+	if busy != 0 || emptied != nil && !isDamage(emptied) {
+		return errors.Join(errors.New("its last commits could not be copied into the file: another program may be reading it, or the disk may be full"), emptied)
+	}
+	if err := os.Link(path, former); err != nil {
 		return err
 	}
 	if emptied != nil {

@@ -210,3 +210,34 @@ func TestReplace(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
+
+// TestReplaceWaitsForNoReader: with one in the way of the log the store stays as it is,
+// and nothing of it is lost.
+func TestReplaceWaitsForNoReader(t *testing.T) {
+	dir := t.TempDir()
+	path, backup := filepath.Join(dir, "b.db"), filepath.Join(dir, "backup.db")
+	db := openBlobsAt(t, path, 1<<40)
+	writeBlob(t, db, 10)
+	if err := sqlstore.Copy(t.Context(), path, backup); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := db.Read().BeginTx(t.Context(), &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	var n int
+	if err := tx.QueryRow("SELECT count(*) FROM blobs").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	writeBlob(t, db, 10)
+	if former, err := sqlstore.Replace(t.Context(), path, backup, time.Now()); err == nil || former != "" {
+		t.Errorf("replaced under a reader: %q, %v", former, err)
+	}
+	if n := blobs(t, path); n != 2 {
+		t.Errorf("%d blobs afterwards, want 2", n)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "b.db.*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
