@@ -136,6 +136,7 @@ func recordBreakages() []Breakage {
 		{"a client is in force before it is durable for no one", "internal/gateway/clientkeys.go", "if err := write(); err != nil {\n\t\treturn err\n\t}\n", "_ = write\n", gatewayTests + " -run=Client"},
 		{"a backup that fails leaves none", "internal/gateway/backup/backup.go", "_ = os.Remove(partial)", "_ = partial", "./internal/gateway/backup"},
 		{"a former log is not the new store's", "internal/sqlstore/copy.go", "for _, suffix := range []string{\"-wal\", \"-shm\"} {", "for _, suffix := range []string{\"-shm\"} {", "./internal/sqlstore"},
+		{"a restore loses no commit of the former store", "internal/sqlstore/copy.go", "if busy != 0 || emptied", "if emptied", "./internal/sqlstore"},
 		{"the newest backup stays", "internal/gateway/backup/backup.go", "range all[1:]", "range all", "./internal/gateway/backup"},
 		{"who sees a row sees it in the sums", "internal/gateway/ledger/fold.go", "func(e *entry) bool { return e.ended }", "func(e *entry) bool { return e.ended && e.counts }", ledger},
 		{"retention leaves what no sum holds", "internal/gateway/ledger/sweep.go", " AND fold <> (SELECT number FROM folds)", "", ledger},

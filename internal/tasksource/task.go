@@ -34,6 +34,13 @@ const (
 	Urgent
 )
 
+// PriorityOf reads the word for a priority; ok is false, and the priority Normal, where
+// it is none.
+func PriorityOf(word string) (p Priority, ok bool) {
+	p, ok = map[string]Priority{"low": Low, "normal": Normal, "medium": Normal, "high": High, "urgent": Urgent, "critical": Urgent}[word]
+	return p, ok
+}
+
 // Task is one piece of work as its source tells it.
 type Task struct {
 	// Source and ID name the task; ID is unique inside a source and stays the same

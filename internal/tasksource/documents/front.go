@@ -34,12 +34,6 @@ func states() map[string]tasksource.State {
 	}
 }
 
-func priorities() map[string]tasksource.Priority {
-	return map[string]tasksource.Priority{
-		"low": tasksource.Low, "normal": tasksource.Normal, "medium": tasksource.Normal, "high": tasksource.High, "urgent": tasksource.Urgent, "critical": tasksource.Urgent,
-	}
-}
-
 // cut separates the front matter from the lines of a document. first is how many
 // lines it takes; 0 where the document has none.
 func cut(lines []string) (text string, first int, err error) {
@@ -79,7 +73,7 @@ func parseFront(text string) (front, error) {
 		f.Status = state
 	}
 	if raw.Priority != "" {
-		priority, ok := priorities()[word(string(raw.Priority))]
+		priority, ok := tasksource.PriorityOf(word(string(raw.Priority)))
 		if !ok {
 			return f, fmt.Errorf("front matter: priority: expected low, normal, high or urgent, got %q", shorten(string(raw.Priority)))
 		}

@@ -141,15 +141,8 @@ func moment(what, text string) (time.Time, error) {
 // priorityOf returns normal for a priority that is not known: it orders work and
 // decides nothing else.
 func priorityOf(text string) tasksource.Priority {
-	switch text {
-	case "low":
-		return tasksource.Low
-	case "high":
-		return tasksource.High
-	case "urgent":
-		return tasksource.Urgent
-	}
-	return tasksource.Normal
+	priority, _ := tasksource.PriorityOf(text)
+	return priority
 }
 
 // web is what issues are to each other.

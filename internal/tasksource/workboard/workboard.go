@@ -204,15 +204,8 @@ func (c card) task(p place) tasksource.Task {
 // priorityOf returns normal for a priority that is not known: it orders work and
 // decides nothing else.
 func priorityOf(text string) tasksource.Priority {
-	switch text {
-	case "low":
-		return tasksource.Low
-	case "high":
-		return tasksource.High
-	case "urgent":
-		return tasksource.Urgent
-	}
-	return tasksource.Normal
+	priority, _ := tasksource.PriorityOf(text)
+	return priority
 }
 
 func moment(milliseconds int64) time.Time {
